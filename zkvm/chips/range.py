@@ -5,7 +5,7 @@ Proves
 ------
 - (bits, value) on the range bus: 0 <= value < 2^bits, as an integer in [0, p).
 
-Row 2^bits + value holds (bits, value); row 0 repeats (0, 0), which is true as well.
+Row 2^bits - 1 + value holds (bits, value); the last of the 2^17 rows repeats (0, 0), which is true as well.
 """
 
 from typing import Any, Final
@@ -35,7 +35,7 @@ def fixed_fill() -> np.ndarray:
     """The (HEIGHT,) fixed records."""
     rows = np.zeros(HEIGHT, dtype=Row.fixed_dtype)
     for bits in range(LARGEST_BITS + 1):
-        block = slice(1 << bits, 2 << bits)
+        block = slice((1 << bits) - 1, (2 << bits) - 1)
         rows["bits"][block] = bits
         rows["value"][block] = np.arange(1 << bits)
     return rows

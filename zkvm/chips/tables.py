@@ -32,5 +32,5 @@ def split_limbs(values: np.ndarray) -> np.ndarray:
 
 def add_range_counts(range_counts: np.ndarray, bits: int, values: np.ndarray) -> None:
     """Counts a look-up of (bits, value) for each value, all below 2^bits, in the array `Counts.range`."""
-    start = 1 << bits
-    range_counts[start : 2 * start] += np.bincount(values.ravel(), minlength=start).astype(range_counts.dtype)
+    length = 1 << bits
+    range_counts[length - 1 : 2 * length - 1] += np.bincount(values.ravel(), minlength=length).astype(range_counts.dtype)
