@@ -1,0 +1,56 @@
+"""
+What proving a run would cost, from the counts of its execution alone.
+
+Cells are committed field elements of 4 bytes: main, auxiliary and quotient columns times rows, fixed columns not counted. Time and memory are extrapolated
+from rates that bench/ measures on two cores; they are estimates and say so.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from zkvm.air.backends.parameters import parameters
+from zkvm.isa.instructions import Family
+from zkvm.machine_air import FAMILY_CHIPS
+
+NANOSECONDS_PER_CELL: Final = 90.0
+"""Wall time per committed cell on two cores, everything included; docs/performance.md."""
+
+FILL: Final = 0.75
+"""Share of rows that are not padding, as the design demands at least."""
+
+SHARD_STEPS: Final = 1 << 20
+"""Steps of one shard at the default memory."""
+
+BYTES_PER_CELL: Final = 20.0
+"""Peak memory per cell of the largest shard: trace, extension, trees, FRI."""
+
+FIXED_BYTES: Final = 1 << 29
+"""Interpreter, compiled kernels and fixed tables."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """
+    cells: by family, without padding. unproven: families with rows but without a chip. total_cells: padding included. seconds, memory_bytes: estimates
+    of proving on two cores.
+    """
+
+    cells: dict[Family, int]
+    unproven: tuple[Family, ...]
+    total_cells: int
+    seconds: float
+    memory_bytes: int
+
+
+def cost_of(families: dict[Family, int]) -> Cost:
+    """The cost of a run with these rows per family."""
+    cells = {family: rows * CELLS_PER_ROW[family] for family, rows in families.items() if rows and family in CELLS_PER_ROW}
+    unproven = tuple(family for family, rows in families.items() if rows and family not in CELLS_PER_ROW)
+    total = int(sum(cells.values()) / FILL)
+    steps = sum(rows for family, rows in families.items() if family <= Family.ECALL)
+    largest_shard = total * min(1.0, SHARD_STEPS / max(steps, 1))
+    return Cost(cells, unproven, total, total * NANOSECONDS_PER_CELL / 1e9, int(FIXED_BYTES + largest_shard * BYTES_PER_CELL))
+
+
+CELLS_PER_ROW: Final[dict[Family, int]] = {family: parameters(chip).cells_per_row for family, chip in FAMILY_CHIPS.items()}
+"""Committed cells of one row, by family; families without a chip are missing."""
