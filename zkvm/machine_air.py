@@ -80,6 +80,11 @@ CHIPS: Final[tuple[Chip, ...]] = (*FAMILY_CHIPS.values(), boundary.CHIP, memory_
 
 _TABLE_LOG_HEIGHTS: Final = tuple(height.bit_length() - 1 for height in (range.HEIGHT, byte.HEIGHT))
 
+TABLES_ROOT: Final[Digest] = (
+    1456419727, 1727278658, 1747060616, 1283596960, 1683513282, 1936444942, 1392931021, 2070798559, 1417677477,
+)  # fmt: skip
+"""The commitment to the range and byte tables. A constant of the machine: every prover makes it anew, and a test as well."""
+
 EXECUTION: Final = ShardKind(
     "execution",
     (
@@ -137,7 +142,7 @@ def chaining_rule(checks: Checks, key: ProgramKey, statement: Statement, headers
     execution = [header for header in headers if header.kind == EXECUTION_KIND]
     memory = [header for header in headers if header.kind == MEMORY_KIND]
     rule(bool(execution) and bool(memory), "a run has at least one execution and one memory shard")
-    rule(headers == [*execution, *memory], "memory shards come after all execution shards")
+    rule(list(headers) == [*execution, *memory], "memory shards come after all execution shards")
 
     expected_pc = key.entry
     for number, header in enumerate(execution, start=1):

@@ -25,8 +25,9 @@ from zkvm.isa.instructions import REGISTER_COUNT, Family
 from zkvm.machine import memory_map
 from zkvm.machine.elf import Program
 from zkvm.machine.events import MEMORY_SPACE, REGISTER_SPACE
-from zkvm.machine.shards import Shard, ShardPlan, Tracer
-from zkvm.machine_air import EXECUTION_KIND, FAMILY_CHIPS, MEMORY_KIND, OUTPUT_DOUBLEWORDS, TABLE_CHIPS
+from zkvm.machine.shards import Shard, ShardPlan, ShardTrace, Tracer
+from zkvm.machine_air import CHIPS, EXECUTION_KIND, FAMILY_CHIPS, MEMORY_KIND, OUTPUT_DOUBLEWORDS, TABLE_CHIPS
+from zkvm.protocol.machine import ShardHeader, Statement
 from zkvm.protocol.parameters import MINIMUM_LOG_HEIGHT
 
 MEMORY_SHARD_ROWS: Final = 1 << 20
@@ -57,6 +58,10 @@ class ShardOutline:
     kind: int
     publics: tuple[int, ...]
     log_heights: Mapping[str, int]
+
+    def header(self) -> ShardHeader:
+        """The proof's header, its boundary root still open."""
+        return ShardHeader(self.index, self.kind, tuple(self.log_heights.get(chip.name, 0) for chip in CHIPS), self.publics)
 
 
 class ProgramTables:
@@ -98,13 +103,14 @@ class ProgramTables:
 
 class RunTrace:
     """
-    A planned run, shard by shard.
+    A planned run, shard by shard: the `Run` that zkvm.protocol.prove asks for.
 
     Raises NotProvableError for a run with calls whose chip this machine lacks, or that touches DATA past the program's own.
     """
 
-    def __init__(self, tables: ProgramTables, plan: ShardPlan) -> None:
+    def __init__(self, tables: ProgramTables, plan: ShardPlan, identity: bytes) -> None:
         self.tables = tables
+        self.identity = identity
         self.plan = plan
         self._tracer: Tracer | None = None
         missing = sorted(
@@ -152,6 +158,16 @@ class RunTrace:
         return tuple(int(shard) for shard in self._output["last_shard"])
 
     @cached_property
+    def statement(self) -> Statement:
+        """What the proof claims."""
+        return Statement(self.output, self.last_shards, self.shard_counts)
+
+    @cached_property
+    def headers(self) -> tuple[ShardHeader, ...]:
+        """All shards in the order of the proof."""
+        return tuple(outline.header() for outline in self.outlines)
+
+    @cached_property
     def shard_counts(self) -> tuple[int, int]:
         """Execution and memory shards."""
         return len(self.plan.shards), len(self._memory)
@@ -178,9 +194,20 @@ class RunTrace:
             outlines.append(ShardOutline(len(self.plan.shards) + 1 + i, MEMORY_KIND, publics, heights))
         return tuple(outlines)
 
-    def boundary_matrices(self, index: int) -> Matrices:
-        """The boundary phase of shard `index` (1 ..): all that the global challenge waits for."""
-        return {chip: {Phase.BOUNDARY: phases[Phase.BOUNDARY]} for chip, phases in self.matrices(index).items() if Phase.BOUNDARY in phases}
+    def boundary_matrices(self, index: int) -> dict[str, NDArray[np.void]]:
+        """The boundary phase of shard `index` (1 ..), by chip: all that the global challenge waits for."""
+        outline = self.outlines[index - 1]
+        if outline.kind == MEMORY_KIND:
+            matrices = self._memory_matrices(index - len(self.plan.shards) - 1, outline)
+            return {chip: phases[Phase.BOUNDARY] for chip, phases in matrices.items() if Phase.BOUNDARY in phases}
+        both = _empty(boundary.CHIP, outline)
+        boundary.fill(both[Phase.BOUNDARY], both[Phase.MAIN], self._trace(index).boundary, index, new_counts(0).range)
+        return {boundary.CHIP.name: both[Phase.BOUNDARY]}
+
+    def _trace(self, index: int) -> ShardTrace:
+        if self._tracer is None:
+            self._tracer = Tracer(self.tables.program)
+        return self._tracer.trace(self.plan.snapshot(index))
 
     def matrices(self, index: int) -> Matrices:
         """The boundary and main matrices of shard `index` (1 ..), by chip."""
@@ -190,9 +217,7 @@ class RunTrace:
         return self._execution_matrices(index, outline)
 
     def _execution_matrices(self, index: int, outline: ShardOutline) -> Matrices:
-        if self._tracer is None:
-            self._tracer = Tracer(self.tables.program)
-        trace = self._tracer.trace(self.plan.snapshot(index))
+        trace = self._trace(index)
         decoded = self.tables.program.decoded
         counts = new_counts(len(decoded))
         matrices: Matrices = {}

@@ -1,0 +1,1 @@
+"""The zero-knowledge machine: instruction set, emulator, constraints, kernels and proof system."""

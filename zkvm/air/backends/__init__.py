@@ -1,0 +1,1 @@
+"""The uses of a chip's declaration, one file each."""

@@ -1,0 +1,1 @@
+"""The instruction set RV64IM: one table, and its decoder, assembler and disassembler."""

@@ -1,0 +1,327 @@
+"""
+Running a program: from an ELF and a private input to a public output, with counts.
+
+`Emulator` drives the compiled interpreter and does what an ecall asks of the host; `run` is one whole run of it.
+Splitting a run into shards is zkvm.machine.shards.
+"""
+
+import contextlib
+import mmap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from zkvm.isa.instructions import FAMILY_COUNT, REGISTER_COUNT, Family
+from zkvm.machine import fast, memory_map
+from zkvm.machine.elf import Program
+from zkvm.machine.errors import (
+    InputTooLong,
+    InvalidOperand,
+    MachineError,
+    MemoryFault,
+    MemoryLimitReached,
+    MisalignedJump,
+    MisalignedPointer,
+    OutputTooLong,
+    OverlappingOperands,
+    StepLimitReached,
+    Trap,
+    UnknownSyscall,
+    UnsupportedInstruction,
+)
+from zkvm.machine.events import STEP_TICKS
+from zkvm.machine.fast_precompiles import IO_WORDS
+from zkvm.machine.profile import (
+    FunctionCount,
+    RegionCount,
+    RegionTally,
+    family_counts,
+    function_counts,
+    instruction_counts,
+)
+from zkvm.machine.syscalls import PRECOMPILE_FAMILY, Syscall
+
+DEBUG_BYTE_LIMIT: Final = 1 << 20
+REGION_NAME_LIMIT: Final = 64
+
+_DOUBLEWORD_COUNT = 1 << (memory_map.ADDRESS_BITS - 3)
+_PAGE_COUNT = (1 << memory_map.ADDRESS_BITS) // memory_map.PAGE_BYTES
+_FOREVER = 1 << 62
+# Linux: pages are not promised by the system before they are touched. Python names the flag from 3.13 on.
+_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    What a run may use; reaching one raises a LimitError.
+
+    steps:        instructions executed. memory_bytes: pages of 4 KiB touched, in bytes. input_bytes: private input.
+    """
+
+    steps: int = 1 << 34
+    memory_bytes: int = 2 << 30
+    input_bytes: int = memory_map.INPUT_LENGTH_LIMIT
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """
+    A run that halted.
+
+    output:        the public output, at most 256 bytes; empty where exit_code is not 0.
+    exit_code:     a0 at exit, 0..2^64-1. Only 0 has a proof.
+    steps:         instructions executed, ecalls included.
+    families:      rows per family; precompile families count calls. instructions: steps per mnemonic.
+    syscalls:      ecalls by name.
+    misaligned:    loads and stores whose address is not a multiple of their size.
+    regions, functions: see zkvm.machine.profile.
+    touched_bytes: memory the program touched, in whole pages of 4 KiB.
+    debug:         what it wrote to the debug channel, at most DEBUG_BYTE_LIMIT bytes and a notice.
+    executions:    (n,) uint64, steps per instruction of the program.
+    registers:     x0..x31 and the sink, at the end.
+    pc:            where it halted.
+    """
+
+    output: bytes
+    exit_code: int
+    steps: int
+    families: dict[Family, int]
+    instructions: dict[str, int]
+    syscalls: dict[Syscall, int]
+    misaligned: int
+    regions: tuple[RegionCount, ...]
+    functions: tuple[FunctionCount, ...]
+    touched_bytes: int
+    debug: bytes
+    executions: NDArray[np.uint64]
+    registers: tuple[int, ...]
+    pc: int
+
+
+def sparse_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
+    """A zeroed array whose pages take memory only once touched. Freed with the last reference to it."""
+    byte_count = length * np.dtype(dtype).itemsize
+    mapping = mmap.mmap(-1, byte_count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    return np.frombuffer(mapping, dtype=dtype)
+
+
+class Emulator:
+    """
+    One run in progress. `advance` executes until the program halts or the kernel's budget is spent.
+
+    Attributes are the kernel's arrays (zkvm.machine.fast); shards adjust `left`, `state` and the `first_*` arrays.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        private_input: bytes,
+        limits: Limits,
+        on_debug: Callable[[bytes], None] | None = None,
+        first_touch_capacity: int = 1,
+    ) -> None:
+        input_limit = min(limits.input_bytes, memory_map.INPUT_LENGTH_LIMIT)
+        if len(private_input) > input_limit:
+            raise InputTooLong(len(private_input), input_limit)
+        self.program = program
+        self.limits = limits
+        self.memory = sparse_array(_DOUBLEWORD_COUNT, np.uint64)
+        self.memory[program.data_start : program.data_start + len(program.data)] = program.data
+        words = memory_map.input_words(private_input)
+        first = memory_map.INPUT_START // 8
+        self.memory[first : first + len(words)] = words
+
+        self.registers = np.zeros(fast.REGISTER_SLOTS, dtype=np.uint64)
+        self.state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
+        self.state[fast.PC] = program.entry
+        self.state[fast.SHARD] = 1
+        self.state[fast.TOUCHED_LIMIT] = _FOREVER
+        self.state[fast.PAGE_LIMIT] = limits.memory_bytes // memory_map.PAGE_BYTES
+        self.left = np.full(fast.COUNTER_COUNT, _FOREVER, dtype=np.int64)
+        self.budget = self.left.copy()
+        """What `left` was at the start of the shard."""
+        self.clk_limit = _FOREVER
+        """No step of this shard begins at or after this time."""
+        self.executions = np.zeros(len(program.words), dtype=np.uint64)
+        self.last_shard = sparse_array(_DOUBLEWORD_COUNT, np.uint16)
+        self.page_is_touched = np.zeros(_PAGE_COUNT, dtype=np.uint8)
+        self.first_address = np.zeros(first_touch_capacity, dtype=np.uint32)
+        self.first_value = np.zeros(first_touch_capacity, dtype=np.uint64)
+        self.first_previous = np.zeros(first_touch_capacity, dtype=np.uint16)
+
+        self.rows_before = np.zeros(FAMILY_COUNT, dtype=np.int64)
+        """Rows per family of the shards that are finished."""
+        self.executions_before = np.zeros(len(program.words), dtype=np.uint64)
+        self.regions = RegionTally()
+        self.host_calls: dict[Syscall, int] = {}
+        self.debug = bytearray()
+        self._debug_is_full = False
+        self._on_debug = on_debug
+        self._code = fast.pack_instructions(program.decoded, program.words)
+        self._io = np.zeros(IO_WORDS, dtype=np.uint64)
+        self._unused = (np.zeros(1, np.uint64), np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint64))
+
+    @property
+    def pc(self) -> int:
+        """The address of the next instruction; at the end, of the exit."""
+        return int(self.state[fast.PC])
+
+    def rows(self) -> NDArray[np.int64]:
+        """(FAMILY_COUNT,) rows per family in the whole run so far."""
+        return self.rows_before + (self.budget - self.left)[:FAMILY_COUNT]
+
+    def steps(self) -> int:
+        """Instructions executed in the whole run so far."""
+        return int(self.rows()[: Family.ECALL + 1].sum())
+
+    def advance(self) -> bool:
+        """
+        Executes until the program halts (True) or this shard's budget is spent (False).
+
+        Raises Trap or LimitError.
+        """
+        while True:
+            remaining = self.limits.steps - self.steps()
+            if remaining <= 0:
+                raise StepLimitReached(self.limits.steps, self.pc)
+            # An ecall takes two steps' time, so a round may end with steps remaining; then there is another.
+            time = int(self.state[fast.CLK])
+            round_limit = min(self.clk_limit, time + STEP_TICKS * remaining)
+            self.state[fast.CLK_LIMIT] = round_limit
+            reason = fast.execute(
+                self._code, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
+                self._io, self.executions, self.last_shard, self.page_is_touched,
+                self.first_address, self.first_value, self.first_previous, *self._unused,
+            )  # fmt: skip
+            if reason == fast.HALTED:
+                self._count_call(Syscall.EXIT)
+                return True
+            if reason == fast.HOST_CALL:
+                self._host_call()
+            elif reason != fast.BUDGET_SPENT:
+                raise self._stop(reason)
+            elif int(self.state[fast.CLK]) < round_limit or round_limit == self.clk_limit:
+                return False
+
+    def result(self) -> RunResult:
+        """The result of a run that has halted. Raises OutputTooLong."""
+        exit_code = int(self.registers[10])
+        output = b""
+        if exit_code == 0:
+            first = memory_map.OUTPUT_START // 8
+            length = int(self.memory[first])
+            if length > memory_map.OUTPUT_LENGTH_LIMIT:
+                raise OutputTooLong(self.pc, length)
+            output = self._bytes(memory_map.OUTPUT_START + 8, length)
+        rows = self.rows()
+        executions = self.executions_before + self.executions
+        families = family_counts(rows)
+        calls = {call: families[family] for call, family in PRECOMPILE_FAMILY.items() if families[family]}
+        return RunResult(
+            output=output,
+            exit_code=exit_code,
+            steps=self.steps(),
+            families=families,
+            instructions=instruction_counts(self.program, executions),
+            syscalls=dict(sorted({**self.host_calls, **calls}.items())),
+            misaligned=int(self.state[fast.MISALIGNED]),
+            regions=self.regions.counts(rows),
+            functions=function_counts(self.program, executions),
+            touched_bytes=self.touched_bytes(),
+            debug=bytes(self.debug),
+            executions=executions,
+            registers=tuple(int(value) for value in self.registers[:REGISTER_COUNT]),
+            pc=self.pc,
+        )
+
+    def touched_bytes(self) -> int:
+        """Memory touched so far, in whole pages."""
+        return int(self.state[fast.PAGES]) * memory_map.PAGE_BYTES
+
+    @contextlib.contextmanager
+    def debug_on_error(self) -> Iterator[None]:
+        """Puts the debug output so far on a MachineError that leaves the block."""
+        try:
+            yield
+        except MachineError as error:
+            error.debug = bytes(self.debug)
+            raise
+
+    def _bytes(self, address: int, length: int) -> bytes:
+        return self.memory.view(np.uint8)[address : address + length].tobytes()
+
+    def _count_call(self, call: Syscall) -> None:
+        self.host_calls[call] = self.host_calls.get(call, 0) + 1
+
+    def _host_call(self) -> None:
+        call = Syscall(int(self.registers[17]))
+        a0, a1, a2 = (int(self.registers[index]) for index in (10, 11, 12))
+        self._count_call(call)
+        if call == Syscall.DEBUG_WRITE:
+            self._debug_write(a0, a1, a2)
+            return
+        # A mark that cannot be read is no mark.
+        if not (1 <= a1 <= REGION_NAME_LIMIT and memory_map.is_readable(a0, a1)):
+            return
+        try:
+            name = self._bytes(a0, a1).decode("utf-8")
+        except UnicodeDecodeError:
+            return
+        if call == Syscall.REGION_BEGIN:
+            self.regions.begin(name, self.rows())
+        else:
+            self.regions.end(name, self.rows())
+
+    def _debug_write(self, channel: int, address: int, length: int) -> None:
+        if self._debug_is_full or length == 0:
+            return
+        room = DEBUG_BYTE_LIMIT - len(self.debug)
+        if channel not in (1, 2):
+            text = b"[debug_write to unknown channel %d]\n" % channel
+        elif not memory_map.is_readable(address, length):
+            text = b"[debug_write of unreadable range 0x%x, %d bytes]\n" % (address, length)
+        else:
+            text = self._bytes(address, min(length, room + 1))
+        if len(text) > room:
+            text = text[:room] + b"\n[debug channel full]\n"
+            self._debug_is_full = True
+        self.debug += text
+        if self._on_debug is not None:
+            self._on_debug(text)
+
+    def _stop(self, reason: int) -> Exception:
+        pc, detail = self.pc, int(self.state[fast.DETAIL])
+        if reason == fast.MEMORY_LIMIT:
+            return MemoryLimitReached(self.limits.memory_bytes, pc)
+        traps: dict[int, type[Trap]] = {
+            fast.UNSUPPORTED_INSTRUCTION: UnsupportedInstruction,
+            fast.MISALIGNED_JUMP: MisalignedJump,
+            fast.MEMORY_FAULT: MemoryFault,
+            fast.UNKNOWN_SYSCALL: UnknownSyscall,
+            fast.MISALIGNED_POINTER: MisalignedPointer,
+            fast.OVERLAPPING_OPERANDS: OverlappingOperands,
+            fast.INVALID_OPERAND: InvalidOperand,
+        }
+        return traps[reason](pc, detail)
+
+
+def run(
+    program: Program,
+    private_input: bytes = b"",
+    limits: Limits | None = None,
+    on_debug: Callable[[bytes], None] | None = None,
+) -> RunResult:
+    """
+    Runs a program until it exits.
+
+    on_debug: called with each piece of debug output as it is written. Raises Trap where the program cannot go on, and
+    LimitError where a limit is reached; both carry the text written to the debug channel so far as `debug`.
+    """
+    emulator = Emulator(program, private_input, limits or Limits(), on_debug)
+    with emulator.debug_on_error():
+        emulator.advance()
+        return emulator.result()

@@ -1,0 +1,734 @@
+"""
+The interpreter, compiled. One source gives two kernels that do the same steps and differ in what they keep.
+
+- `execute` runs on the whole memory, checks regions and limits, counts executions per instruction, and notes each
+  doubleword at its first touch in a shard.
+- `trace` runs one shard again on the doublewords its snapshot holds, and writes every event.
+
+The meaning of a step is zkvm.machine.reference; the layout of events is zkvm.machine.events. Kernels know addresses
+and counters only: what host calls mean, which limits apply and where shards end is said by their caller.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zkvm.isa.instructions import FAMILY_COUNT, Family, Format, Operation
+from zkvm.kernels.policy import kernel
+from zkvm.machine import memory_map
+from zkvm.machine.events import EVENT, PRECOMPILE_READS, PRECOMPILE_WRITES
+from zkvm.machine.fast_precompiles import (
+    RESULT,
+    arith256,
+    arith256_mod,
+    keccak_f,
+    multiply_add,
+    secp256k1_add,
+    secp256k1_double,
+    sha256_compress,
+)
+from zkvm.machine.syscalls import PRECOMPILE_FAMILY, Syscall
+
+# --- what a kernel returns: why it stopped --------------------------------------------------------------------------
+BUDGET_SPENT: Final = 0
+"""The clk limit, a family's row limit or the limit of touched doublewords was reached, before a step."""
+HOST_CALL: Final = 1
+"""An ecall that only the caller acts on was executed: debug_write, region_begin, region_end. pc is past it."""
+HALTED: Final = 2
+"""exit was executed; pc is still at its ecall. a0 holds the code."""
+UNSUPPORTED_INSTRUCTION: Final = 3
+MISALIGNED_JUMP: Final = 4
+MEMORY_FAULT: Final = 5
+UNKNOWN_SYSCALL: Final = 6
+MISALIGNED_POINTER: Final = 7
+OVERLAPPING_OPERANDS: Final = 8
+INVALID_OPERAND: Final = 9
+MEMORY_LIMIT: Final = 10
+SNAPSHOT_MISMATCH: Final = 11
+"""`trace` only: the shard reached for a doubleword that its snapshot does not hold."""
+
+_DONE: Final = -1
+"""Of helpers: no reason to stop."""
+
+# --- the state array: scalars that outlive a call ---------------------------------------------------------------------
+PC: Final = 0
+CLK: Final = 1
+CLK_LIMIT: Final = 2
+"""No step begins at or after this time."""
+DETAIL: Final = 3
+"""What belongs to the reason: a word, target, address or syscall number."""
+SHARD: Final = 4
+"""`execute` only: the number that marks a doubleword as touched; 1..65535."""
+TOUCHED: Final = 5
+"""`execute` only: doublewords touched first in this shard."""
+TOUCHED_LIMIT: Final = 6
+"""`execute` only: a shard ends before a step that could bring TOUCHED above this."""
+IS_RECORDING: Final = 7
+"""`execute` only: whether first touches are written down."""
+PAGES: Final = 8
+PAGE_LIMIT: Final = 9
+MISALIGNED: Final = 10
+"""`execute` only: loads and stores whose address is not a multiple of their size."""
+STATE_WORDS: Final = 16
+
+PRECOMPILE_TOUCH_LIMIT: Final = 40
+"""More doublewords than any single step touches."""
+
+NO_FAMILY: Final = FAMILY_COUNT
+"""The counter of steps whose family is not known before they run; never spent."""
+COUNTER_COUNT: Final = FAMILY_COUNT + 1
+
+# Stand for a register that a step does not access: they read 0 and forget what is written. One for each place, since
+# a step that accesses neither rs1 nor rs2 does not access one register twice.
+NO_RS1: Final = 33
+NO_RS2: Final = 34
+NO_RD: Final = 35
+REGISTER_SLOTS: Final = 36
+
+UNTOUCHED: Final = 1
+"""In `last_touch`: in the snapshot, not yet touched in this shard. 0 = not in the snapshot, else time + 2."""
+
+_SIGN_EXTEND: Final = 1
+
+_INSTRUCTION_WORDS: Final = 2
+
+
+def pack_instructions(decoded: NDArray[np.void], words: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """
+    The interpreter's form of a program.
+
+    decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n,) uint64; of instruction i, word 2i holds
+    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family, the shift
+    that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds the
+    immediate, or the unsupported word itself.
+    """
+    from zkvm.isa.instructions import ACCESS_BYTES, FAMILY_OF_OPERATION, INSTRUCTIONS, touched_registers
+
+    # One row per mnemonic, the last for unsupported words.
+    table = np.zeros((256, 8), dtype=np.uint8)
+    accesses = np.zeros((256, 3), dtype=bool)
+    table[:, 4] = NO_FAMILY
+    for index, line in enumerate(INSTRUCTIONS):
+        operation, family, shift, extension = line.operation, NO_FAMILY, 0, 0
+        if operation in ACCESS_BYTES:
+            shift = 64 - 8 * ACCESS_BYTES[operation]
+            extension = _SIGN_EXTEND if operation in (Operation.LB, Operation.LH, Operation.LW) else 0
+            operation = Operation.SB if line.format == Format.S else Operation.LB
+        else:
+            family = FAMILY_OF_OPERATION[operation]
+        table[index] = (operation, 0, 0, 0, family, shift, extension, 0)
+        accesses[index] = touched_registers(line.format)
+    rows = table[decoded["mnemonic"]]
+    accessed = accesses[decoded["mnemonic"]]
+    for column, (name, no_register) in enumerate((("rs1", NO_RS1), ("rs2", NO_RS2), ("rd", NO_RD))):
+        rows[:, 1 + column] = np.where(accessed[:, column], decoded[name], no_register)
+    packed = np.empty((len(decoded), _INSTRUCTION_WORDS), dtype=np.uint64)
+    packed[:, 0] = rows.view("<u8")[:, 0]
+    packed[:, 1] = np.where(decoded["operation"] == 0, words, decoded["immediate"])
+    return packed.reshape(-1)
+
+
+_U0 = np.uint64(0)
+_U1 = np.uint64(1)
+_U2 = np.uint64(2)
+_U3 = np.uint64(3)
+_U4 = np.uint64(4)
+_U7 = np.uint64(7)
+_U8 = np.uint64(8)
+_U16 = np.uint64(16)
+_U24 = np.uint64(24)
+_U32 = np.uint64(32)
+_U40 = np.uint64(40)
+_U48 = np.uint64(48)
+_U63 = np.uint64(63)
+_U64 = np.uint64(64)
+_BYTE = np.uint64(0xFF)
+_LOW5 = np.uint64(31)
+_LOW6 = np.uint64(63)
+_LOW32 = np.uint64(0xFFFF_FFFF)
+_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_SIGN = np.uint64(1 << 63)
+
+_DOUBLEWORD_COUNT = np.uint64(1 << (memory_map.ADDRESS_BITS - 3))
+_PAGE_SHIFT = np.uint64(9)
+# DATA, INPUT and OUTPUT are neighbours: two ranges of doublewords are readable.
+_LOWER_START = np.uint64(memory_map.DATA_START >> 3)
+_LOWER_END = np.uint64(memory_map.OUTPUT_END >> 3)
+_UPPER_START = np.uint64(memory_map.RAM_START >> 3)
+_UPPER_END = np.uint64(memory_map.RAM_END >> 3)
+_INPUT_START = np.uint64(memory_map.INPUT_START >> 3)
+_OUTPUT_START = np.uint64(memory_map.OUTPUT_START >> 3)
+
+# Operations and families as plain integers: the compiler takes enums, but types them anew at every use.
+_ADD, _SUB, _ADDW, _SUBW = int(Operation.ADD), int(Operation.SUB), int(Operation.ADDW), int(Operation.SUBW)
+_XOR, _OR, _AND = int(Operation.XOR), int(Operation.OR), int(Operation.AND)
+_SLL, _SRL, _SRA = int(Operation.SLL), int(Operation.SRL), int(Operation.SRA)
+_SLLW, _SRLW, _SRAW = int(Operation.SLLW), int(Operation.SRLW), int(Operation.SRAW)
+_SLT, _SLTU = int(Operation.SLT), int(Operation.SLTU)
+_BEQ, _BNE, _BLT = int(Operation.BEQ), int(Operation.BNE), int(Operation.BLT)
+_BGE, _BLTU, _BGEU = int(Operation.BGE), int(Operation.BLTU), int(Operation.BGEU)
+_JAL, _JALR = int(Operation.JAL), int(Operation.JALR)
+_MUL, _MULH, _MULHSU = int(Operation.MUL), int(Operation.MULH), int(Operation.MULHSU)
+_MULHU, _MULW = int(Operation.MULHU), int(Operation.MULW)
+_DIV, _DIVU, _REM, _REMU = int(Operation.DIV), int(Operation.DIVU), int(Operation.REM), int(Operation.REMU)
+_DIVW, _DIVUW, _REMW, _REMUW = int(Operation.DIVW), int(Operation.DIVUW), int(Operation.REMW), int(Operation.REMUW)
+_LOAD, _STORE, _ECALL = int(Operation.LB), int(Operation.SB), int(Operation.ECALL)
+
+_LOAD_DOUBLE, _STORE_DOUBLE = int(Family.LOAD_DOUBLE), int(Family.STORE_DOUBLE)
+_LOAD_NARROW, _STORE_NARROW = int(Family.LOAD_NARROW), int(Family.STORE_NARROW)
+_CROSSING, _ECALL_FAMILY = int(Family.MEMORY_CROSSING), int(Family.ECALL)
+
+_EXIT, _DEBUG_WRITE = np.uint64(Syscall.EXIT), np.uint64(Syscall.DEBUG_WRITE)
+_REGION_BEGIN, _REGION_END = np.uint64(Syscall.REGION_BEGIN), np.uint64(Syscall.REGION_END)
+_FIRST_PRECOMPILE = np.uint64(min(PRECOMPILE_FAMILY))
+_LAST_PRECOMPILE = np.uint64(max(PRECOMPILE_FAMILY))
+
+# Per precompile, by number: family, words read at a0, words read at a1, words written at a0, words written at a1.
+_PRECOMPILE_SHAPES = np.array(
+    [
+        (family, *PRECOMPILE_READS[family], *PRECOMPILE_WRITES[family])
+        for _, family in sorted(PRECOMPILE_FAMILY.items())
+    ],
+    dtype=np.int64,
+)
+
+_EVENT_WORDS = np.array([EVENT[family].itemsize // 8 for family in Family] + [0], dtype=np.uint64)
+
+
+@kernel(inline=True)
+def _extend_32(value):
+    """The low 32 bits, sign-extended."""
+    return np.uint64(np.int64(np.int32(np.uint32(value & _LOW32))))
+
+
+@kernel(inline=True)
+def _magnitude(value):
+    return _U0 - value if value >> _U63 else value
+
+
+@kernel
+def _divide(a, b):
+    """DIV of RV64M: truncated, -1 for division by zero, no overflow trap."""
+    if b == _U0:
+        return _ALL
+    quotient = _magnitude(a) // _magnitude(b)
+    return _U0 - quotient if (a ^ b) >> _U63 else quotient
+
+
+@kernel
+def _remainder(a, b):
+    """REM of RV64M: the sign of the dividend; the dividend itself for division by zero."""
+    if b == _U0:
+        return a
+    remainder = _magnitude(a) % _magnitude(b)
+    return _U0 - remainder if a >> _U63 else remainder
+
+
+@kernel
+def touch(
+    doubleword: np.uint64,
+    memory: NDArray[np.uint64],
+    last_shard: NDArray[np.uint16],
+    page_is_touched: NDArray[np.uint8],
+    state: NDArray[np.uint64],
+    first_address: NDArray[np.uint32],
+    first_value: NDArray[np.uint64],
+    first_previous: NDArray[np.uint16],
+) -> int:
+    """
+    Marks a doubleword, not yet touched in this shard, as touched. Returns _DONE, MEMORY_FAULT or MEMORY_LIMIT.
+
+    Arrays as in `execute`. Room for one more first touch is the caller's to see to.
+    """
+    is_lower = _LOWER_START <= doubleword < _LOWER_END
+    if not (is_lower or _UPPER_START <= doubleword < _UPPER_END):
+        return MEMORY_FAULT
+    page = doubleword >> _PAGE_SHIFT
+    if page_is_touched[page] == 0:
+        if state[PAGES] >= state[PAGE_LIMIT]:
+            return MEMORY_LIMIT
+        page_is_touched[page] = 1
+        state[PAGES] += _U1
+    position = state[TOUCHED]
+    if state[IS_RECORDING] != _U0:
+        first_address[position] = doubleword
+        first_value[position] = memory[doubleword]
+        first_previous[position] = last_shard[doubleword]
+    state[TOUCHED] = position + _U1
+    last_shard[doubleword] = state[SHARD]
+    return _DONE
+
+
+@kernel
+def _compute(precompile, io):
+    """Runs precompile 0..5 on the operands in io; False where they have no result."""
+    if precompile == 0:
+        keccak_f(io)
+    elif precompile == 1:
+        sha256_compress(io)
+    elif precompile == 2:
+        return secp256k1_add(io)
+    elif precompile == 3:
+        return secp256k1_double(io)
+    elif precompile == 4:
+        arith256(io)
+    else:
+        return arith256_mod(io)
+    return True
+
+
+def _make_precompile(is_tracing: bool) -> Any:
+    """The precompile call of `execute` or of `trace`; one source, as for the interpreter itself."""
+
+    @kernel
+    def call_precompile(
+        number, a0, a1, memory, state, left, io,
+        last_shard, page_is_touched, first_address, first_value, first_previous,
+        last_touch, events, cursor,
+    ):  # fmt: skip
+        shape = _PRECOMPILE_SHAPES[number - _FIRST_PRECOMPILE]
+        family = shape[0]
+        read_0, read_1, write_0, write_1 = shape[1], shape[2], shape[3], shape[4]
+        read_count, write_count = read_0 + read_1, write_0 + write_1
+        uses_a1 = read_1 + write_1 > 0
+        if left[family] == 0:
+            return BUDGET_SPENT
+        if a0 & _U7:
+            state[DETAIL] = a0
+            return MISALIGNED_POINTER
+        if uses_a1 and a1 & _U7:
+            state[DETAIL] = a1
+            return MISALIGNED_POINTER
+        if not is_tracing and state[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > state[TOUCHED_LIMIT]:
+            return BUDGET_SPENT
+
+        extent_0, extent_1 = max(read_0, write_0), max(read_1, write_1)
+        for i in range(extent_0 + extent_1):
+            start = a0 if i < extent_0 else a1
+            doubleword = (start >> _U3) + np.uint64(i if i < extent_0 else i - extent_0)
+            if doubleword >= _DOUBLEWORD_COUNT:
+                state[DETAIL] = doubleword << _U3
+                return MEMORY_FAULT
+            if is_tracing:
+                if last_touch[doubleword] == 0:
+                    return SNAPSHOT_MISMATCH
+            elif np.uint64(last_shard[doubleword]) != state[SHARD]:
+                reason = touch(
+                    doubleword, memory, last_shard, page_is_touched, state, first_address, first_value, first_previous
+                )
+                if reason != _DONE:
+                    state[DETAIL] = doubleword << _U3
+                    return reason
+        if read_1 > 0 and a1 - a0 + np.uint64(8 * read_1) - _U1 < np.uint64(8 * (read_0 + read_1)) - _U1:
+            state[DETAIL] = a1
+            return OVERLAPPING_OPERANDS
+
+        first_0, first_1 = a0 >> _U3, a1 >> _U3
+        for i in range(read_count):
+            io[i] = memory[first_0 + np.uint64(i)] if i < read_0 else memory[first_1 + np.uint64(i - read_0)]
+        if not _compute(np.int64(number - _FIRST_PRECOMPILE), io):
+            state[DETAIL] = number
+            return INVALID_OPERAND
+        target = first_0 if write_0 > 0 else first_1
+
+        left[family] -= 1
+        if is_tracing:
+            clk = state[CLK]
+            at = cursor[family]
+            cursor[family] = at + _EVENT_WORDS[family]
+            events[at] = clk | state[PC] << _U32
+            events[at + _U1] = a0 | (a1 if uses_a1 else _U0) << _U32
+            words = at + _U2
+            times = words + np.uint64(read_count + 2 * write_count)
+            # Times are packed two to a word, the event array being one of words.
+            time_count = read_count + write_count
+            for i in range((time_count + 1) // 2):
+                events[times + np.uint64(i)] = _U0
+            for i in range(read_count):
+                doubleword = first_0 + np.uint64(i) if i < read_0 else first_1 + np.uint64(i - read_0)
+                previous = (np.uint64(last_touch[doubleword]) - _U2) & _LOW32
+                last_touch[doubleword] = clk + _U3 + _U2
+                events[words + np.uint64(i)] = io[i]
+                events[times + np.uint64(i // 2)] |= previous << np.uint64(32 * (i % 2))
+            for i in range(write_count):
+                doubleword = target + np.uint64(i)
+                previous = (np.uint64(last_touch[doubleword]) - _U2) & _LOW32
+                last_touch[doubleword] = clk + _U4 + _U2
+                events[words + np.uint64(read_count + i)] = memory[doubleword]
+                events[words + np.uint64(read_count + write_count + i)] = io[RESULT + i]
+                j = read_count + i
+                events[times + np.uint64(j // 2)] |= previous << np.uint64(32 * (j % 2))
+        for i in range(write_count):
+            memory[target + np.uint64(i)] = io[RESULT + i]
+        return _DONE
+
+    return call_precompile
+
+
+@kernel(inline=True)
+def access_registers(last_access, rs1, rs2, rd, clk):
+    """
+    Moves the times of a step's three registers on and returns the times before: of rs1, rs2, rd.
+
+    Where one register stands in two places, the later access sees the earlier one. All loads come before all stores:
+    the processor would otherwise wait for each store before the next load.
+    """
+    previous_rs1 = last_access[rs1]
+    previous_rs2 = last_access[rs2]
+    previous_rd = last_access[rd]
+    if rs2 == rs1:
+        previous_rs2 = clk
+    if rd == rs2:
+        previous_rd = clk + _U1
+    elif rd == rs1:
+        previous_rd = clk
+    last_access[rs1] = clk
+    last_access[rs2] = clk + _U1
+    last_access[rd] = clk + _U3
+    last_access[NO_RS1] = _U0
+    last_access[NO_RS2] = _U0
+    last_access[NO_RD] = _U0
+    return previous_rs1, previous_rs2, previous_rd
+
+
+def _make_interpreter(is_tracing: bool) -> Any:
+    """`execute` or `trace`: the branches of the other fall away when compiled."""
+    call_precompile = _make_precompile(is_tracing)
+
+    @kernel
+    def interpret(
+        code, text_start, memory, registers, state, left, io,
+        executions, last_shard, page_is_touched, first_address, first_value, first_previous,
+        last_access, last_touch, events, cursor,
+    ):  # fmt: skip
+        text_size = np.uint64(code.size // _INSTRUCTION_WORDS) * _U4
+        pc, clk, clk_limit = state[PC], state[CLK], state[CLK_LIMIT]
+        shard = state[SHARD]
+        reason = BUDGET_SPENT
+        while clk < clk_limit:
+            offset = pc - text_start
+            if offset >= text_size:
+                state[DETAIL] = pc
+                reason = MEMORY_FAULT
+                break
+            index = offset >> _U2
+            packed = code[index << _U1]
+            immediate = code[(index << _U1) + _U1]
+            operation = np.int64(packed & _BYTE)
+            rs1 = packed >> _U8 & _BYTE
+            rs2 = packed >> _U16 & _BYTE
+            rd = packed >> _U24 & _BYTE
+            family = packed >> _U32 & _BYTE
+            if left[family] == 0:
+                break
+            a = registers[rs1]
+            register_b = registers[rs2]
+            # Of the two, one is always 0: an unaccessed register reads 0, and register forms have no immediate.
+            b = register_b + immediate
+            next_pc = pc + _U4
+
+            if operation == _ADD:
+                result = a + b
+            elif operation == _LOAD or operation == _STORE:
+                address = a + immediate
+                shift = packed >> _U40 & _BYTE
+                doubleword = address >> _U3
+                bit = (address & _U7) << _U3
+                if doubleword >= _DOUBLEWORD_COUNT:
+                    state[DETAIL] = address
+                    reason = MEMORY_FAULT
+                    break
+                is_load = operation == _LOAD
+                is_crossing = bit > shift
+                if is_crossing:
+                    memory_family = _CROSSING
+                elif shift == _U0:
+                    memory_family = _LOAD_DOUBLE if is_load else _STORE_DOUBLE
+                else:
+                    memory_family = _LOAD_NARROW if is_load else _STORE_NARROW
+                if left[memory_family] == 0:
+                    break
+                upper = doubleword + _U1
+                if is_crossing and (
+                    upper == _INPUT_START or upper == _OUTPUT_START or upper >= _DOUBLEWORD_COUNT
+                ):
+                    state[DETAIL] = address
+                    reason = MEMORY_FAULT
+                    break
+
+                if is_tracing:
+                    time = np.uint64(last_touch[doubleword])
+                    upper_time = np.uint64(last_touch[upper]) if is_crossing else _U1
+                    if time == _U0 or upper_time == _U0:
+                        reason = SNAPSHOT_MISMATCH
+                        break
+                    last_touch[doubleword] = clk + _U4
+                    if is_crossing:
+                        last_touch[upper] = clk + _U4
+                else:
+                    is_new = np.uint64(last_shard[doubleword]) != shard
+                    if is_crossing:
+                        is_new |= np.uint64(last_shard[upper]) != shard
+                    if is_new:
+                        if state[TOUCHED] + _U2 > state[TOUCHED_LIMIT]:
+                            break
+                        stop = _DONE
+                        if np.uint64(last_shard[doubleword]) != shard:
+                            stop = touch(
+                                doubleword, memory, last_shard, page_is_touched, state,
+                                first_address, first_value, first_previous,
+                            )  # fmt: skip
+                        if stop == _DONE and is_crossing and np.uint64(last_shard[upper]) != shard:
+                            stop = touch(
+                                upper, memory, last_shard, page_is_touched, state,
+                                first_address, first_value, first_previous,
+                            )  # fmt: skip
+                        if stop != _DONE:
+                            state[DETAIL] = address
+                            reason = stop
+                            break
+                    # (64 - shift) / 8 bytes: the low bits of an address that is a multiple of it are 0.
+                    if address & (((_U64 - shift) >> _U3) - _U1):
+                        state[MISALIGNED] += _U1
+
+                old = memory[doubleword]
+                new = old
+                upper_old = _U0
+                upper_new = _U0
+                if is_crossing:
+                    upper_old = memory[upper]
+                    upper_new = upper_old
+                if is_load:
+                    raw = old >> bit
+                    if is_crossing:
+                        raw |= upper_old << (_U64 - bit)
+                    top = raw << shift
+                    result = np.uint64(np.int64(top) >> np.int64(shift)) if packed >> _U48 & _U1 else top >> shift
+                else:
+                    mask = _ALL >> shift
+                    new = old & ~(mask << bit) | (register_b & mask) << bit
+                    memory[doubleword] = new
+                    if is_crossing:
+                        rest = _U64 - bit
+                        upper_new = upper_old & ~(mask >> rest) | (register_b & mask) >> rest
+                        memory[upper] = upper_new
+                    result = _U0
+                left[memory_family] -= 1
+
+                if is_tracing:
+                    at = cursor[memory_family]
+                    cursor[memory_family] = at + _EVENT_WORDS[memory_family]
+                    previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
+                    events[at] = clk | pc << _U32
+                    events[at + _U1] = index | previous_rs1 << _U32
+                    events[at + _U2] = previous_rs2 | previous_rd << _U32
+                    events[at + _U3] = a
+                    events[at + _U4] = register_b
+                    events[at + np.uint64(5)] = result
+                    events[at + np.uint64(6)] = registers[rd]
+                    events[at + np.uint64(7)] = doubleword | ((time - _U2) & _LOW32) << _U32
+                    events[at + np.uint64(8)] = old
+                    events[at + np.uint64(9)] = new
+                    if is_crossing:
+                        events[at + np.uint64(10)] = upper_old
+                        events[at + np.uint64(11)] = upper_new
+                        events[at + np.uint64(12)] = (upper_time - _U2) & _LOW32
+                else:
+                    executions[index] += _U1
+                registers[rd] = result
+                registers[NO_RD] = _U0
+                pc = next_pc
+                clk += _U4
+                continue
+            elif operation == _SUB:
+                result = a - b
+            elif operation == _ADDW:
+                result = _extend_32(a + b)
+            elif operation == _SUBW:
+                result = _extend_32(a - b)
+            elif operation == _XOR:
+                result = a ^ b
+            elif operation == _OR:
+                result = a | b
+            elif operation == _AND:
+                result = a & b
+            elif operation == _SLL:
+                result = a << (b & _LOW6)
+            elif operation == _SRL:
+                result = a >> (b & _LOW6)
+            elif operation == _SRA:
+                result = np.uint64(np.int64(a) >> np.int64(b & _LOW6))
+            elif operation == _SLLW:
+                result = _extend_32(a << (b & _LOW5))
+            elif operation == _SRLW:
+                result = _extend_32((a & _LOW32) >> (b & _LOW5))
+            elif operation == _SRAW:
+                result = np.uint64(np.int64(_extend_32(a)) >> np.int64(b & _LOW5))
+            elif operation == _SLT:
+                result = np.uint64(np.int64(a) < np.int64(b))
+            elif operation == _SLTU:
+                result = np.uint64(a < b)
+            elif _BEQ <= operation <= _BGEU:
+                b = register_b
+                if operation == _BEQ:
+                    is_taken = a == b
+                elif operation == _BNE:
+                    is_taken = a != b
+                elif operation == _BLT:
+                    is_taken = np.int64(a) < np.int64(b)
+                elif operation == _BGE:
+                    is_taken = np.int64(a) >= np.int64(b)
+                elif operation == _BLTU:
+                    is_taken = a < b
+                else:
+                    is_taken = a >= b
+                if is_taken:
+                    if immediate & _U3:
+                        state[DETAIL] = immediate
+                        reason = MISALIGNED_JUMP
+                        break
+                    next_pc = immediate
+                result = next_pc
+            elif operation == _JAL or operation == _JALR:
+                # JAL reads no register: a = 0 and its immediate is the target, which is even.
+                b = (a + immediate) & ~_U1
+                if b & _U3:
+                    state[DETAIL] = b
+                    reason = MISALIGNED_JUMP
+                    break
+                result = next_pc
+                next_pc = b
+            elif operation == _MUL:
+                result = a * b
+            elif operation == _MULHU:
+                result = multiply_add(a, b, _U0, _U0)[0]
+            elif operation == _MULH:
+                # As signed numbers, a and b are 2^64 less where their top bit is set.
+                result = multiply_add(a, b, _U0, _U0)[0] - (b if a >> _U63 else _U0) - (a if b >> _U63 else _U0)
+            elif operation == _MULHSU:
+                result = multiply_add(a, b, _U0, _U0)[0] - (b if a >> _U63 else _U0)
+            elif operation == _MULW:
+                result = _extend_32(a * b)
+            elif operation == _DIV:
+                result = _divide(a, b)
+            elif operation == _DIVU:
+                result = a // b if b != _U0 else _ALL
+            elif operation == _REM:
+                result = _remainder(a, b)
+            elif operation == _REMU:
+                result = a % b if b != _U0 else a
+            elif operation == _DIVW:
+                result = _extend_32(_divide(_extend_32(a), _extend_32(b)))
+            elif operation == _DIVUW:
+                divisor = b & _LOW32
+                result = _extend_32((a & _LOW32) // divisor) if divisor != _U0 else _ALL
+            elif operation == _REMW:
+                result = _extend_32(_remainder(_extend_32(a), _extend_32(b)))
+            elif operation == _REMUW:
+                divisor = b & _LOW32
+                result = _extend_32((a & _LOW32) % divisor if divisor != _U0 else a)
+            elif operation == _ECALL:
+                number, a0, a1 = registers[17], registers[10], registers[11]
+                stop = _DONE
+                if _FIRST_PRECOMPILE <= number <= _LAST_PRECOMPILE:
+                    state[PC], state[CLK] = pc, clk
+                    stop = call_precompile(
+                        number, a0, a1, memory, state, left, io,
+                        last_shard, page_is_touched, first_address, first_value, first_previous,
+                        last_touch, events, cursor,
+                    )  # fmt: skip
+                    if stop != _DONE:
+                        reason = stop
+                        break
+                elif number == _EXIT:
+                    stop = HALTED
+                elif number == _DEBUG_WRITE or number == _REGION_BEGIN or number == _REGION_END:
+                    # They change nothing, so a traced run has no need to stop for them.
+                    if not is_tracing:
+                        stop = HOST_CALL
+                else:
+                    state[DETAIL] = number
+                    reason = UNKNOWN_SYSCALL
+                    break
+                left[_ECALL_FAMILY] -= 1
+                if is_tracing:
+                    at = cursor[_ECALL_FAMILY]
+                    cursor[_ECALL_FAMILY] = at + _EVENT_WORDS[_ECALL_FAMILY]
+                    events[at] = clk | pc << _U32
+                    events[at + _U1] = index | last_access[17] << _U32
+                    events[at + _U2] = last_access[10] | last_access[11] << _U32
+                    events[at + _U3] = number
+                    events[at + _U4] = a0
+                    events[at + np.uint64(5)] = a1
+                    last_access[17] = clk
+                    last_access[10] = clk + _U1
+                    last_access[11] = clk + _U2
+                else:
+                    executions[index] += _U1
+                clk += _U8
+                if stop == HALTED:
+                    reason = HALTED
+                    break
+                pc = next_pc
+                if stop != _DONE:
+                    reason = stop
+                    break
+                continue
+            else:
+                state[DETAIL] = immediate
+                reason = UNSUPPORTED_INSTRUCTION
+                break
+
+            left[family] -= 1
+            if is_tracing:
+                at = cursor[family]
+                cursor[family] = at + _U7
+                previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
+                events[at] = clk | pc << _U32
+                events[at + _U1] = index | previous_rs1 << _U32
+                events[at + _U2] = previous_rs2 | previous_rd << _U32
+                events[at + _U3] = a
+                events[at + _U4] = b
+                events[at + np.uint64(5)] = result
+                events[at + np.uint64(6)] = registers[rd]
+            else:
+                executions[index] += _U1
+            registers[rd] = result
+            registers[NO_RD] = _U0
+            pc = next_pc
+            clk += _U4
+
+        state[PC], state[CLK] = pc, clk
+        return reason
+
+    return interpret
+
+
+execute = _make_interpreter(is_tracing=False)
+"""
+Runs until a reason to stop; returns it. Integers are wrapped to 64 bits.
+
+code:            (2 n,) uint64 of `pack_instructions`; text_start: uint64, the byte address of instruction 0.
+memory:          (2^29,) uint64, every doubleword by address.
+registers:       (REGISTER_SLOTS,) uint64.
+state:           (STATE_WORDS,) uint64, named above.
+left:            (COUNTER_COUNT,) int64, rows each family may still take; counted down. NO_FAMILY never runs out.
+io:              (IO_WORDS,) uint64, scratch for precompiles.
+executions:      (n,) uint64, how often each instruction was executed; counted up.
+last_shard:      (2^29,) uint16, the last shard that touched each doubleword, 0 = none.
+page_is_touched: (2^20,) uint8.
+first_address, first_value, first_previous: (at least TOUCHED_LIMIT,) uint32, uint64, uint16: each doubleword at its
+                 first touch in this shard, its value before, and the shard that touched it before.
+The remaining arguments belong to `trace`; any arrays of those types will do.
+"""
+
+trace = _make_interpreter(is_tracing=True)
+"""
+As `execute`, writing events. Of execute's own arguments any arrays of those types will do.
+
+last_access:     (REGISTER_SLOTS,) uint64, time of each register's last access as 32 bits; -1 before the first.
+last_touch:      (2^29,) uint32, see UNTOUCHED.
+events:          uint64, room for `left` rows of each family from its cursor on.
+cursor:          (COUNTER_COUNT,) uint64, the word of `events` at which each family's next row begins.
+"""

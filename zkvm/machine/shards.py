@@ -1,0 +1,514 @@
+"""
+Splitting a run into shards, and emulating any one of them again to fill the chips' events.
+
+First pass: `plan_shards` runs the whole program once, quickly, and writes one *snapshot* file per shard: the registers
+and pc it starts from, and each doubleword it touches with its value before. That is all a shard can depend on, so a
+snapshot can be traced alone, in any order, by any process. It also writes the memory image of the whole run.
+
+Second pass: `Tracer.trace` takes one snapshot and returns the shard's events and boundary.
+
+Both passes are pure functions of the program, the input and the shard limits.
+"""
+
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zkvm.isa.instructions import FAMILY_COUNT, REGISTER_COUNT, Family
+from zkvm.machine import fast, memory_map
+from zkvm.machine.elf import Program
+from zkvm.machine.emulator import Emulator, Limits, RunResult, sparse_array
+from zkvm.machine.errors import ShardCountLimitReached, SnapshotMismatch
+from zkvm.machine.events import (
+    BOUNDARY,
+    CLK_LIMIT,
+    ECALL_TICKS,
+    EVENT,
+    HALT_PC,
+    IMAGE,
+    MEMORY_SPACE,
+    REGISTER_SPACE,
+)
+from zkvm.machine.fast_precompiles import IO_WORDS
+from zkvm.machine.profile import family_counts, steps_of
+
+SHARD_COUNT_LIMIT: Final = 65535
+OUTPUT_DOUBLEWORDS: Final = 1 + memory_map.OUTPUT_LENGTH_LIMIT // 8
+IMAGE_FILE: Final = "image.npy"
+
+_DOUBLEWORD_COUNT = 1 << (memory_map.ADDRESS_BITS - 3)
+_PAGE_DOUBLEWORDS = memory_map.PAGE_BYTES // 8
+_PAGES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class ShardLimits:
+    """
+    Where a shard ends: before the step that could pass one of these.
+
+    rows:          the most rows of each family, at least 1; a family that is not named is unlimited.
+    boundary_rows: the most addresses (registers and doublewords) in the boundary, at least 128.
+    clk:           the time that is never reached, 64..2^24.
+    """
+
+    rows: Mapping[Family, int] = field(default_factory=dict)
+    boundary_rows: int = 1 << 21
+    clk: int = CLK_LIMIT
+
+    def __post_init__(self) -> None:
+        if any(count < 1 for count in self.rows.values()):
+            raise ValueError("a family needs at least one row in a shard")
+        if self.boundary_rows < 128:
+            raise ValueError("a shard's boundary needs at least 128 rows")
+        if not 64 <= self.clk <= CLK_LIMIT:
+            raise ValueError(f"a shard's clk limit lies between 64 and {CLK_LIMIT}")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """
+    One shard of a plan.
+
+    index:         1 for the first.
+    start_pc:      the first step's pc. end_pc: the next shard's start_pc, or HALT_PC.
+    end_clk:       the time after the last step.
+    families:      rows per family; precompile families count calls.
+    boundary_rows: addresses in its boundary.
+    """
+
+    index: int
+    start_pc: int
+    end_pc: int
+    end_clk: int
+    families: dict[Family, int]
+    boundary_rows: int
+
+    @property
+    def steps(self) -> int:
+        """Instructions executed, ecalls included."""
+        return steps_of(self.families)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the program halts in this shard."""
+        return self.end_pc == HALT_PC
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """
+    A whole run in shards.
+
+    shards:   in order. The files in `folder` belong to them: `snapshot(index)` and the memory image.
+    result:   the run's result, as `run` would give it.
+    """
+
+    folder: Path
+    result: RunResult
+    shards: tuple[Shard, ...]
+
+    def snapshot(self, index: int) -> "Snapshot":
+        """The snapshot of a shard by its index, 1..len(shards)."""
+        return Snapshot.load(snapshot_path(self.folder, index))
+
+    def image(self) -> NDArray[np.void]:
+        """The memory image: (n,) IMAGE, read-only, mapped from its file."""
+        return np.load(self.folder / IMAGE_FILE, mmap_mode="r", allow_pickle=False)
+
+
+def snapshot_path(folder: Path, index: int) -> Path:
+    """Where a shard's snapshot lies."""
+    return folder / f"shard-{index:05d}.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """
+    What is needed to emulate one shard again.
+
+    shard:          what the shard does.
+    registers:      (33,) uint64 at its start. register_previous: (33,) uint32, the last earlier shard that accessed
+                    each, 0 = none. register_is_touched: (33,) bool, whether this shard accesses it.
+    address:        (m,) uint32, ascending: the doublewords this shard touches. first_value: (m,) uint64 at its start.
+    previous_shard: (m,) uint32, the last earlier shard that touched each, 0 = none.
+    """
+
+    shard: Shard
+    registers: NDArray[np.uint64]
+    register_previous: NDArray[np.uint32]
+    register_is_touched: NDArray[np.bool_]
+    address: NDArray[np.uint32]
+    first_value: NDArray[np.uint64]
+    previous_shard: NDArray[np.uint32]
+
+    def save(self, path: Path) -> None:
+        """Writes the file whole or not at all."""
+        shard = self.shard
+        scalars = (shard.index, shard.start_pc, shard.end_pc, shard.end_clk, *shard.families.values())
+        temporary = path.with_name(path.name + ".part")
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                scalars=np.array(scalars, dtype=np.uint64),
+                registers=self.registers,
+                register_previous=self.register_previous,
+                register_is_touched=self.register_is_touched,
+                address=self.address,
+                first_value=self.first_value,
+                previous_shard=self.previous_shard,
+            )
+        os.replace(temporary, path)
+
+    @staticmethod
+    def load(path: Path) -> "Snapshot":
+        """Reads a file that `save` wrote. Raises SnapshotMismatch where it is not one, FileNotFoundError if absent."""
+        shapes = {
+            "scalars": (np.uint64, 4 + FAMILY_COUNT),
+            "registers": (np.uint64, REGISTER_COUNT),
+            "register_previous": (np.uint32, REGISTER_COUNT),
+            "register_is_touched": (np.bool_, REGISTER_COUNT),
+            "address": (np.uint32, None),
+            "first_value": (np.uint64, None),
+            "previous_shard": (np.uint32, None),
+        }
+        try:
+            # Opened here, since NumPy leaves a file it cannot read open.
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in shapes}
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise SnapshotMismatch(f"{path.name} is not a snapshot: {error}") from error
+        count = len(arrays["address"])
+        for name, (dtype, length) in shapes.items():
+            if arrays[name].dtype != dtype or arrays[name].shape != (count if length is None else length,):
+                raise SnapshotMismatch(f"{path.name} is not a snapshot: wrong shape of {name}")
+        index, start_pc, end_pc, end_clk, *rows = (int(value) for value in arrays.pop("scalars"))
+        address = arrays["address"]
+        if np.any(address[1:] <= address[:-1]) or np.any(address >= _DOUBLEWORD_COUNT) or end_clk >= CLK_LIMIT:
+            raise SnapshotMismatch(f"{path.name} is not a snapshot: addresses or time out of order")
+        families = {family: rows[family] for family in Family}
+        boundary_rows = count + int(arrays["register_is_touched"].sum())
+        return Snapshot(Shard(index, start_pc, end_pc, end_clk, families, boundary_rows), **arrays)
+
+
+def plan_shards(
+    program: Program,
+    private_input: bytes,
+    shard_limits: ShardLimits,
+    folder: Path,
+    limits: Limits | None = None,
+    on_debug: Callable[[bytes], None] | None = None,
+    on_shard: Callable[[Shard], None] | None = None,
+) -> ShardPlan:
+    """
+    Runs a program once and writes snapshots and the memory image into an existing folder.
+
+    on_shard: called as each shard's snapshot lies on disk. Memory beyond the guest's own does not grow with the
+    length of the run. Raises as `run` does, and ShardCountLimitReached after 65,535 shards.
+    """
+    emulator = Emulator(
+        program, private_input, limits or Limits(), on_debug, first_touch_capacity=shard_limits.boundary_rows
+    )
+    planner = _Planner(emulator, shard_limits, folder)
+    shards = []
+    with emulator.debug_on_error():
+        has_halted = False
+        while not has_halted:
+            planner.begin_shard()
+            has_halted = emulator.advance()
+            shards.append(planner.end_shard(has_halted))
+            if on_shard is not None:
+                on_shard(shards[-1])
+        result = emulator.result()
+    planner.write_image(memory_map.input_words(private_input))
+    return ShardPlan(folder, result, tuple(shards))
+
+
+class _Planner:
+    """The first pass' bookkeeping around an emulator."""
+
+    def __init__(self, emulator: Emulator, limits: ShardLimits, folder: Path) -> None:
+        self._emulator = emulator
+        self._folder = folder
+        self._index = 0
+        for family, count in limits.rows.items():
+            emulator.budget[family] = count
+        emulator.state[fast.IS_RECORDING] = 1
+        # The boundary holds the registers as well.
+        emulator.state[fast.TOUCHED_LIMIT] = limits.boundary_rows - REGISTER_COUNT
+        # An ecall that begins just below this ends below the limit.
+        emulator.clk_limit = limits.clk - ECALL_TICKS
+        self._register_previous = np.zeros(REGISTER_COUNT, dtype=np.uint32)
+        self._register_mask = _register_mask(emulator.program)
+        self._start_registers = np.zeros(REGISTER_COUNT, dtype=np.uint64)
+        self._start_pc = 0
+
+    def begin_shard(self) -> None:
+        emulator = self._emulator
+        self._index += 1
+        if self._index > SHARD_COUNT_LIMIT:
+            raise ShardCountLimitReached(f"the run does not fit {SHARD_COUNT_LIMIT} shards of this size")
+        emulator.state[fast.SHARD] = self._index
+        emulator.state[fast.CLK] = 0
+        emulator.state[fast.TOUCHED] = 0
+        emulator.left[:] = emulator.budget
+        self._start_registers = emulator.registers[:REGISTER_COUNT].copy()
+        self._start_pc = emulator.pc
+
+    def end_shard(self, has_halted: bool) -> Shard:
+        emulator = self._emulator
+        rows = (emulator.budget - emulator.left)[:FAMILY_COUNT]
+        executed = np.flatnonzero(emulator.executions)
+        touched_bits = int(np.bitwise_or.reduce(self._register_mask[executed], initial=0))
+        is_touched = np.array([touched_bits >> index & 1 for index in range(REGISTER_COUNT)], dtype=np.bool_)
+        count = int(emulator.state[fast.TOUCHED])
+        address = emulator.first_address[:count]
+        order = np.argsort(address)
+        shard = Shard(
+            index=self._index,
+            start_pc=self._start_pc,
+            end_pc=HALT_PC if has_halted else emulator.pc,
+            end_clk=int(emulator.state[fast.CLK]),
+            families=family_counts(rows),
+            boundary_rows=count + int(is_touched.sum()),
+        )
+        snapshot = Snapshot(
+            shard,
+            registers=self._start_registers,
+            register_previous=self._register_previous.copy(),
+            register_is_touched=is_touched,
+            address=address[order],
+            first_value=emulator.first_value[:count][order],
+            previous_shard=emulator.first_previous[:count][order].astype(np.uint32),
+        )
+        snapshot.save(snapshot_path(self._folder, self._index))
+        self._register_previous[is_touched] = self._index
+        # From here on, the emulator's totals hold this shard.
+        emulator.rows_before += rows
+        emulator.left[:] = emulator.budget
+        emulator.executions_before += emulator.executions
+        emulator.executions[:] = 0
+        return shard
+
+    def write_image(self, private_input: NDArray[np.uint64]) -> None:
+        emulator, program = self._emulator, self._emulator.program
+        output_start = memory_map.OUTPUT_START // 8
+        listed = emulator.page_is_touched.copy()
+        data_end = program.data_start + len(program.data)
+        if len(program.data):
+            listed[program.data_start // _PAGE_DOUBLEWORDS : (data_end - 1) // _PAGE_DOUBLEWORDS + 1] = 1
+        listed[output_start // _PAGE_DOUBLEWORDS] = 1
+        pages = np.flatnonzero(listed)
+
+        registers = np.zeros(REGISTER_COUNT, dtype=IMAGE)
+        registers["space"] = REGISTER_SPACE
+        registers["address"] = np.arange(REGISTER_COUNT)
+        registers["last_shard"] = self._register_previous
+        registers["final_value"] = emulator.registers[:REGISTER_COUNT]
+
+        path = self._folder / IMAGE_FILE
+        temporary = path.with_name(path.name + ".part")
+        input_start = memory_map.INPUT_START // 8
+        with temporary.open("wb") as file:
+            # The row count is known only at the end: the header is written twice, padded to one length.
+            row_count = len(registers)
+            _write_header(file, row_count)
+            file.write(registers.tobytes())
+            for first in range(0, len(pages), _PAGES_AT_ONCE):
+                address = (
+                    pages[first : first + _PAGES_AT_ONCE, None] * _PAGE_DOUBLEWORDS + np.arange(_PAGE_DOUBLEWORDS)
+                ).reshape(-1)
+                last_shard = emulator.last_shard[address]
+                is_row = last_shard != 0
+                is_row |= (program.data_start <= address) & (address < data_end)
+                is_row |= (output_start <= address) & (address < output_start + OUTPUT_DOUBLEWORDS)
+                address = address[is_row]
+                rows = np.zeros(len(address), dtype=IMAGE)
+                rows["space"] = MEMORY_SPACE
+                rows["address"] = address
+                rows["last_shard"] = last_shard[is_row]
+                rows["final_value"] = emulator.memory[address]
+                for start, content in ((program.data_start, program.data), (input_start, private_input)):
+                    has_content = (start <= address) & (address < start + len(content))
+                    rows["initial_value"][has_content] = content[address[has_content] - start]
+                file.write(rows.tobytes())
+                row_count += len(rows)
+            file.seek(0)
+            _write_header(file, row_count)
+        os.replace(temporary, path)
+
+
+def _write_header(file: Any, row_count: int) -> None:
+    # NumPy pads the header so that the first axis can grow in place.
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(IMAGE)), "fortran_order": False, "shape": (row_count,)}
+    np.lib.format.write_array_header_2_0(file, header)
+
+
+def _register_mask(program: Program) -> NDArray[np.uint64]:
+    """(n,) uint64: bit r of word i says whether instruction i accesses register r."""
+    code = fast.pack_instructions(program.decoded, program.words)[::2]
+    one = np.uint64(1)
+    mask = np.zeros(len(code), dtype=np.uint64)
+    for shift in (8, 16, 24):
+        # Slots beyond the registers are no registers.
+        mask |= one << (code >> np.uint64(shift) & np.uint64(0xFF))
+    is_ecall = (code & np.uint64(0xFF)) == np.uint64(fast.Operation.ECALL)
+    mask[is_ecall] |= np.uint64(1 << 10 | 1 << 11 | 1 << 17)
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class ShardTrace:
+    """
+    One shard, ready for the chips.
+
+    events:   per family, an array of EVENT[family] in the order of execution; families without rows have length 0.
+    boundary: (m,) BOUNDARY, ascending by (space, address).
+    """
+
+    shard: Shard
+    events: dict[Family, NDArray[np.void]]
+    boundary: NDArray[np.void]
+
+
+class Tracer:
+    """
+    Emulates shards of one program again.
+
+    Memory and the event buffer are kept from shard to shard. One tracer serves one thread; several are independent.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._code = fast.pack_instructions(program.decoded, program.words)
+        self._memory = sparse_array(_DOUBLEWORD_COUNT, np.uint64)
+        self._last_touch = sparse_array(_DOUBLEWORD_COUNT, np.uint32)
+        self._io = np.zeros(IO_WORDS, dtype=np.uint64)
+        self._buffer = np.zeros(0, dtype=np.uint64)
+        self._unused = (
+            np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8),
+            np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint16),
+        )  # fmt: skip
+
+    def trace(self, snapshot: Snapshot) -> ShardTrace:
+        """
+        The events and the boundary of a snapshot's shard.
+
+        The events lie in this tracer's own buffer and are overwritten by its next trace. Raises SnapshotMismatch where the shard does not do what the snapshot says.
+        """
+        shard = snapshot.shard
+        counts = np.array([shard.families[family] for family in Family], dtype=np.int64)
+        sizes = np.array([EVENT[family].itemsize // 8 for family in Family], dtype=np.int64)
+        ends = np.cumsum(counts * sizes)
+        words = self._event_words(int(ends[-1]))
+        cursor = np.zeros(fast.COUNTER_COUNT, dtype=np.uint64)
+        cursor[1:] = ends
+        starts = cursor[:FAMILY_COUNT].astype(np.int64)
+
+        registers = np.zeros(fast.REGISTER_SLOTS, dtype=np.uint64)
+        registers[:REGISTER_COUNT] = snapshot.registers
+        last_access = np.full(fast.REGISTER_SLOTS, 0xFFFF_FFFF, dtype=np.uint64)
+        last_access[REGISTER_COUNT:] = 0
+        state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
+        state[fast.PC] = shard.start_pc
+        state[fast.CLK_LIMIT] = shard.end_clk
+        left = np.zeros(fast.COUNTER_COUNT, dtype=np.int64)
+        left[:FAMILY_COUNT] = counts
+        left[fast.NO_FAMILY] = CLK_LIMIT
+
+        address = snapshot.address
+        self._memory[address] = snapshot.first_value
+        self._last_touch[address] = fast.UNTOUCHED
+        try:
+            reason = fast.trace(
+                self._code, np.uint64(self._program.text_start), self._memory, registers, state, left, self._io,
+                *self._unused, last_access, self._last_touch, words, cursor,
+            )  # fmt: skip
+            times = self._last_touch[address]
+        finally:
+            self._last_touch[address] = 0
+        self._check(snapshot, reason, state, left, times, last_access)
+
+        events = {
+            family: words[starts[family] : starts[family] + counts[family] * sizes[family]].view(EVENT[family])
+            for family in Family
+        }
+        for rows in events.values():
+            rows.flags.writeable = False
+        return ShardTrace(shard, events, self._boundary(snapshot, registers, last_access, times))
+
+    def _event_words(self, count: int) -> NDArray[np.uint64]:
+        # A fresh buffer per shard would cost more in page faults than the emulation itself.
+        if len(self._buffer) < count:
+            self._buffer = np.empty(0, dtype=np.uint64)
+            self._buffer = sparse_array(count + count // 8, np.uint64)
+        return self._buffer[:count]
+
+    def _check(
+        self,
+        snapshot: Snapshot,
+        reason: int,
+        state: NDArray[np.uint64],
+        left: NDArray[np.int64],
+        times: NDArray[np.uint32],
+        last_access: NDArray[np.uint64],
+    ) -> None:
+        shard = snapshot.shard
+        expected = fast.HALTED if shard.is_last else fast.BUDGET_SPENT
+        is_same = (
+            reason == expected
+            and int(state[fast.CLK]) == shard.end_clk
+            and (shard.is_last or int(state[fast.PC]) == shard.end_pc)
+            and not left[:FAMILY_COUNT].any()
+            and bool((times > fast.UNTOUCHED).all())
+            and bool(((last_access[:REGISTER_COUNT] != 0xFFFF_FFFF) == snapshot.register_is_touched).all())
+        )
+        if not is_same:
+            raise SnapshotMismatch(f"shard {shard.index} did not repeat what its snapshot says")
+
+    def _boundary(
+        self,
+        snapshot: Snapshot,
+        registers: NDArray[np.uint64],
+        last_access: NDArray[np.uint64],
+        times: NDArray[np.uint32],
+    ) -> NDArray[np.void]:
+        touched = np.flatnonzero(snapshot.register_is_touched)
+        boundary = np.zeros(snapshot.shard.boundary_rows, dtype=BOUNDARY)
+        register_rows, memory_rows = boundary[: len(touched)], boundary[len(touched) :]
+        register_rows["space"] = REGISTER_SPACE
+        register_rows["address"] = touched
+        register_rows["previous_shard"] = snapshot.register_previous[touched]
+        register_rows["last_clk"] = last_access[touched]
+        register_rows["first_value"] = snapshot.registers[touched]
+        register_rows["final_value"] = registers[touched]
+        memory_rows["space"] = MEMORY_SPACE
+        memory_rows["address"] = snapshot.address
+        memory_rows["previous_shard"] = snapshot.previous_shard
+        memory_rows["last_clk"] = times - np.uint32(2)
+        memory_rows["first_value"] = snapshot.first_value
+        memory_rows["final_value"] = self._memory[snapshot.address]
+        return boundary
+
+
+def trace_shard(program: Program, snapshot: Snapshot) -> ShardTrace:
+    """One snapshot's events and boundary; to trace several, keep a Tracer."""
+    return Tracer(program).trace(snapshot)
+
+
+__all__ = [
+    "Shard",
+    "ShardLimits",
+    "ShardPlan",
+    "ShardTrace",
+    "Snapshot",
+    "Tracer",
+    "plan_shards",
+    "snapshot_path",
+    "trace_shard",
+]

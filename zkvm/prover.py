@@ -1,0 +1,189 @@
+"""
+Proving and verifying any program: set-up, run, shards, proof file.
+
+    key = program_key(program)                       what a program id stands for
+    prove_program(program, input, output_path)       a proof file of one run
+    verify_program(proof)                            Accepted or a Refusal
+
+Memory is bounded by the shape of one shard, which `ShardShape` derives from the memory allowed; nothing but files on disk grows with the run.
+"""
+
+import functools
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from zkvm.chips import program, program_image
+from zkvm.isa.instructions import Family
+from zkvm.kernels.policy import HAVE_NUMBA, cache_root
+from zkvm.kernels.reference.poseidon2 import Digest
+from zkvm.machine.elf import Program
+from zkvm.machine.emulator import Limits, RunResult
+from zkvm.machine.shards import Shard, ShardLimits, plan_shards
+from zkvm.machine_air import TABLE_CHIPS, TABLES_ROOT, riscv_machine
+from zkvm.protocol.machine import Machine, ProgramKey
+from zkvm.protocol.parameters import Parameters
+from zkvm.trace import ProgramTables, RunTrace, table_records
+from zkvm.protocol.errors import ProverError, Refusal
+from zkvm.protocol.verify import Accepted, verify
+
+DEFAULT_MEMORY: Final = 8 << 30
+
+BYTES_PER_ROW: Final = 2800
+"""Peak memory of proving, by row of the instruction chips: some 100 columns of trace, twice that extended, trees, FRI; bench/ measures it."""
+
+FIXED_BYTES: Final = 1 << 30
+"""Interpreter, compiled kernels, fixed tables and their extensions."""
+
+PARAMETERS: Final = Parameters()
+"""128 bits at every layer."""
+
+
+class RunFailedError(Exception):
+    """The program ended with another exit code than 0: such a run has no proof. result: the run."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(f"the program ended with exit code {result.exit_code}; only a run that exits with 0 has a proof")
+        self.result = result
+
+
+@dataclass(frozen=True)
+class ShardShape:
+    """
+    How large shards may be.
+
+    log_rows: of the tallest instruction chip; every other family is cut at the same height, so a shard has at most a few times as many steps.
+    """
+
+    log_rows: int
+
+    @classmethod
+    def for_memory(cls, memory_bytes: int) -> "ShardShape":
+        """The largest shape that fits, between 2^14 and 2^21 rows."""
+        rows = max(memory_bytes - FIXED_BYTES, 0) // BYTES_PER_ROW
+        # The tallest chip holds about half of a shard's steps.
+        return cls(min(21, max(14, (rows // 2).bit_length() - 1)))
+
+    def limits(self) -> ShardLimits:
+        """What the planner is told."""
+        rows = 1 << self.log_rows
+        return ShardLimits(rows={family: rows for family in Family}, boundary_rows=max(1 << 12, rows))
+
+
+@functools.cache
+def the_machine() -> Machine:
+    """The machine, with its pinned tables root: all that a verifier needs."""
+    return riscv_machine(TABLES_ROOT)
+
+
+@functools.cache
+def _machine_tables() -> object:
+    from zkvm.protocol.setup import machine_tables
+
+    tables, fixed = machine_tables(TABLE_CHIPS, {chip.name: table_records(chip) for chip in TABLE_CHIPS})
+    if tables.root != TABLES_ROOT:
+        raise ProverError(f"the machine's tables have root {tables.root}, not the pinned one: zkvm/machine_air.py is out of date")
+    return fixed
+
+
+def program_key(loaded: Program) -> ProgramKey:
+    """The key of a program: commitments to its instructions and its memory image, and its entry."""
+    return _program_setup(loaded)[0]
+
+
+def program_id(loaded: Program) -> Digest:
+    """The program id: 9 field elements."""
+    return the_machine().program_id(program_key(loaded))
+
+
+def _program_setup(loaded: Program) -> tuple[ProgramKey, object]:
+    from zkvm.protocol.setup import program_key as commit_program
+
+    tables = ProgramTables(loaded)
+    records = {program.CHIP.name: tables.instructions(), program_image.CHIP.name: tables.image()}
+    return commit_program(the_machine(), records, loaded.entry)
+
+
+Progress = Callable[[str, int, int], None]
+"""(phase, shard, shard count)."""
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A finished proof: where it lies, what it says, the run that it is about."""
+
+    path: Path
+    program_id: Digest
+    result: RunResult
+    shard_counts: tuple[int, ...]
+
+
+def prove_program(
+    loaded: Program,
+    private_input: bytes,
+    output: Path,
+    *,
+    parameters: Parameters = PARAMETERS,
+    memory_bytes: int = DEFAULT_MEMORY,
+    shape: ShardShape | None = None,
+    threads: int | None = None,
+    limits: Limits | None = None,
+    resume: bool = True,
+    check_rows: bool = False,
+    progress: Progress | None = None,
+) -> Proven:
+    """
+    Runs a program and writes a proof of the run.
+
+    output: appears only when complete. resume: keep finished shards in the cache folder until then, and use those of an earlier, interrupted call of the
+    same program, input and shape. check_rows: check every constraint on every row first, slowly.
+
+    Raises zkvm.machine.errors for a run that traps or passes a limit, RunFailedError for an exit code other than 0, NotProvableError for a run that
+    this machine has no chips for, OSError from files.
+    """
+    from zkvm.protocol.prove import Options, prove
+
+    report = progress or (lambda phase, shard, count: None)
+    shape = shape or ShardShape.for_memory(memory_bytes)
+    identity = hashlib.sha256(b"%d:" % shape.log_rows + loaded.digest + hashlib.sha256(private_input).digest()).digest()
+    work = cache_root() / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    report("set-up", 0, 0)
+    key, program_tables = _program_setup(loaded)
+    folder = Path(tempfile.mkdtemp(prefix="snapshots-", dir=work))
+    try:
+        report("execute", 0, 0)
+
+        def on_shard(shard: Shard) -> None:
+            report("execute", shard.index, 0)
+
+        plan = plan_shards(loaded, private_input, shape.limits(), folder, limits, on_shard=on_shard)
+        if plan.result.exit_code:
+            raise RunFailedError(plan.result)
+        run = RunTrace(ProgramTables(loaded), plan, identity)
+        options = Options(threads=threads, work_folder=work if resume else None, check_rows=check_rows, progress=report)
+        prove(the_machine(), key, {"machine": _machine_tables(), "program": program_tables}, run, parameters, output, options)
+        return Proven(output, the_machine().program_id(key), plan.result, run.shard_counts)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def verify_program(
+    proof: Path | bytes, *, expected_id: Digest | None = None, required_bits: float = 128
+) -> Accepted | Refusal:
+    """
+    Verifies a proof file.
+
+    expected_id: the program that the caller wants; None accepts any and reports which. With numba the queries are checked by compiled
+    kernels, without it by the plain twins: the answer is the same.
+    """
+    arithmetic = None
+    if HAVE_NUMBA:
+        from zkvm.protocol.batched import Batched
+
+        arithmetic = Batched()
+    return verify(proof, the_machine(), required_bits=required_bits, program_id=expected_id, arithmetic=arithmetic)
