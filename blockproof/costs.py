@@ -10,7 +10,7 @@ from typing import Final
 
 from zkvm.air.backends.parameters import parameters
 from zkvm.isa.instructions import Family
-from zkvm.machine_air import FAMILY_CHIPS
+from zkvm.machine_air import FAMILY_CHIPS, GROUPS
 
 NANOSECONDS_PER_CELL: Final = 90.0
 """Wall time per committed cell on two cores, everything included; docs/performance.md."""
@@ -52,5 +52,9 @@ def cost_of(families: dict[Family, int]) -> Cost:
     return Cost(cells, unproven, total, total * NANOSECONDS_PER_CELL / 1e9, int(FIXED_BYTES + largest_shard * BYTES_PER_CELL))
 
 
-CELLS_PER_ROW: Final[dict[Family, int]] = {family: parameters(chip).cells_per_row for family, chip in FAMILY_CHIPS.items()}
-"""Committed cells of one row, by family; families without a chip are missing."""
+CELLS_PER_ROW: Final[dict[Family, int]] = {
+    family: parameters(chip).cells_per_row
+    + (GROUPS[family].rows_per_call * parameters(GROUPS[family].chip).cells_per_row if family in GROUPS else 0)
+    for family, chip in FAMILY_CHIPS.items()
+}
+"""Committed cells of one event, by family; families without a chip are missing."""

@@ -18,6 +18,7 @@ Source: docs/specs/proof-system.md, docs/specs/machine.md; design sections 3 and
 
 from builtins import range as builtin_range
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from zkvm.air.chip import Chip
@@ -31,6 +32,8 @@ from zkvm.chips import (
     divide,
     ecall,
     jump,
+    keccak_f,
+    keccak_memory,
     less_than,
     load_double,
     load_narrow,
@@ -70,12 +73,27 @@ FAMILY_CHIPS: Final[dict[Family, Chip]] = {
     Family.STORE_NARROW: store_narrow.CHIP,
     Family.MEMORY_CROSSING: memory_crossing.CHIP,
     Family.ECALL: ecall.CHIP,
+    Family.KECCAK_F: keccak_memory.CHIP,
 }
-"""The chip that proves each family. A family without one can be executed but not proven."""
+"""The chip that has a row for each event of a family. A family without one can be executed but not proven."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A chip that proves a family's calls in several rows each; filled from the same events."""
+
+    chip: Chip
+    rows_per_call: int
+
+
+GROUPS: Final[dict[Family, Group]] = {Family.KECCAK_F: Group(keccak_f.CHIP, keccak_f.ROUNDS)}
+"""The second chip of the families that have one."""
 
 TABLE_CHIPS: Final[tuple[Chip, ...]] = (range.CHIP, byte.CHIP)
 PROGRAM_CHIPS: Final[tuple[Chip, ...]] = (program.CHIP, program_image.CHIP)
-CHIPS: Final[tuple[Chip, ...]] = (*FAMILY_CHIPS.values(), boundary.CHIP, memory_image.CHIP, *PROGRAM_CHIPS, *TABLE_CHIPS)
+CHIPS: Final[tuple[Chip, ...]] = (
+    *FAMILY_CHIPS.values(), *(group.chip for group in GROUPS.values()), boundary.CHIP, memory_image.CHIP, *PROGRAM_CHIPS, *TABLE_CHIPS,
+)  # fmt: skip
 """In the order in which shapes, trees and openings list them."""
 
 _TABLE_LOG_HEIGHTS: Final = tuple(height.bit_length() - 1 for height in (range.HEIGHT, byte.HEIGHT))
@@ -89,6 +107,7 @@ EXECUTION: Final = ShardKind(
     "execution",
     (
         *(Slot(chip.name) for chip in FAMILY_CHIPS.values()),
+        *(Slot(group.chip.name) for group in GROUPS.values()),
         Slot(boundary.CHIP.name, required=True),
         Slot(program.CHIP.name, required=True),
         Slot(range.CHIP.name, required=True, lowest=_TABLE_LOG_HEIGHTS[0], highest=_TABLE_LOG_HEIGHTS[0]),

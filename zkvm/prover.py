@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from zkvm.air.expression import Phase
 from zkvm.chips import program, program_image
 from zkvm.isa.instructions import Family
 from zkvm.kernels.policy import HAVE_NUMBA, cache_root
@@ -24,7 +25,7 @@ from zkvm.kernels.reference.poseidon2 import Digest
 from zkvm.machine.elf import Program
 from zkvm.machine.emulator import Limits, RunResult
 from zkvm.machine.shards import Shard, ShardLimits, plan_shards
-from zkvm.machine_air import TABLE_CHIPS, TABLES_ROOT, riscv_machine
+from zkvm.machine_air import GROUPS, TABLE_CHIPS, TABLES_ROOT, riscv_machine
 from zkvm.protocol.machine import Machine, ProgramKey
 from zkvm.protocol.parameters import Parameters
 from zkvm.trace import ProgramTables, RunTrace, table_records
@@ -70,8 +71,12 @@ class ShardShape:
 
     def limits(self) -> ShardLimits:
         """What the planner is told."""
-        rows = 1 << self.log_rows
-        return ShardLimits(rows={family: rows for family in Family}, boundary_rows=max(1 << 12, rows))
+        rows = dict.fromkeys(Family, 1 << self.log_rows)
+        for family, group in GROUPS.items():
+            # A group's chip is wide: its cells, not its rows, take the place of an instruction chip's.
+            wide = max(1, group.chip.widths[Phase.MAIN] // 128)
+            rows[family] = max(1, (1 << self.log_rows) // wide // group.rows_per_call)
+        return ShardLimits(rows=rows, boundary_rows=max(1 << 12, 1 << self.log_rows))
 
 
 @functools.cache

@@ -26,7 +26,7 @@ from zkvm.machine import memory_map
 from zkvm.machine.elf import Program
 from zkvm.machine.events import MEMORY_SPACE, REGISTER_SPACE
 from zkvm.machine.shards import Shard, ShardPlan, ShardTrace, Tracer
-from zkvm.machine_air import CHIPS, EXECUTION_KIND, FAMILY_CHIPS, MEMORY_KIND, OUTPUT_DOUBLEWORDS, TABLE_CHIPS
+from zkvm.machine_air import CHIPS, EXECUTION_KIND, FAMILY_CHIPS, GROUPS, MEMORY_KIND, OUTPUT_DOUBLEWORDS, TABLE_CHIPS
 from zkvm.protocol.machine import ShardHeader, Statement
 from zkvm.protocol.parameters import MINIMUM_LOG_HEIGHT
 
@@ -180,6 +180,9 @@ class RunTrace:
         outlines = []
         for shard in self.plan.shards:
             heights = {FAMILY_CHIPS[family].name: log_height(rows) for family, rows in shard.families.items() if rows}
+            for family, group in GROUPS.items():
+                if shard.families[family]:
+                    heights[group.chip.name] = log_height(group.rows_per_call * shard.families[family])
             heights[boundary.CHIP.name] = log_height(shard.boundary_rows)
             heights[program.CHIP.name] = program_height
             heights[range.CHIP.name] = table_heights[range.CHIP.name]
@@ -222,8 +225,10 @@ class RunTrace:
         counts = new_counts(len(decoded))
         matrices: Matrices = {}
         for family, events in trace.events.items():
-            if len(events):
-                chip = FAMILY_CHIPS[family]
+            if not len(events):
+                continue
+            chips = [FAMILY_CHIPS[family]] + ([GROUPS[family].chip] if family in GROUPS else [])
+            for chip in chips:
                 rows = chip.empty(Phase.MAIN, 1 << outline.log_heights[chip.name])
                 assert chip.fill is not None
                 chip.fill(decoded, events, rows, counts)

@@ -33,6 +33,9 @@ SYSCALL: Final = Bus("syscall", 6, ("number", "clk", "a0", "a1"))
 TOKEN: Final = Bus("token", 7, ("space", "address", "v0", "v1", "v2", "v3", "shard"), scope="global")
 """The value an address has when the shard `shard` leaves it (0: initially)."""
 
+KECCAK: Final = Bus("keccak", 8, ("clk", "direction", *(f"lane{i}_{k}" for i in range(25) for k in range(4))))
+"""A keccak call sends its 25 lanes with direction 0 and receives them, permuted, with direction 1; the permutation's rows answer."""
+
 
 class ByteOperation(IntEnum):
     """The operations of the byte bus; the numbers stand in the byte table."""

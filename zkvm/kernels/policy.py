@@ -20,6 +20,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -28,6 +29,10 @@ try:
     import numba
 except ImportError:
     numba = None  # type: ignore[assignment]
+else:
+    # A helper compiled for one record serves every record that begins with the same fields at the same offsets: numba checks the offsets, and
+    # that is what gadgets shared by many rows want.
+    warnings.filterwarnings("ignore", category=numba.core.errors.NumbaExperimentalFeatureWarning)
 
 HAVE_NUMBA: bool = numba is not None
 """True where compiled kernels are available."""
@@ -55,7 +60,8 @@ def kernel(
     The compiled code holds no interpreter lock, does not check array bounds and does not raise on division by zero:
     the caller guarantees shapes and ranges, as the kernel's docstring states them.
 
-    function: defined in a file (numba cannot cache code from a bare string).
+    function: defined in a file (numba cannot cache code from a bare string). It may close over numbers, but must reach
+              other kernels as globals of its module: one that closes over a kernel is compiled anew in every process.
     parallel: split `prange` loops over threads.
     inline:   force the compiler to inline the function where it is called; for scalar helpers.
     cache:    keep the machine code between processes.
