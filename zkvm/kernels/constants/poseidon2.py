@@ -15,8 +15,8 @@ WIDTH: int = 24
 FULL_ROUND_COUNT: int = 8
 PARTIAL_ROUND_COUNT: int = 23
 """
-8 and 23: the fewest S-boxes that the bounds of the Poseidon papers allow for 128 bits at this width, margin included; the
-same bounds give the same numbers for 140 bits.
+8 and 23: the fewest S-boxes that the bounds of the Poseidon papers allow for 128 bits at this width, margin included.
+The same bounds give the same numbers for 140 bits.
 """
 
 

@@ -109,7 +109,6 @@ class Emitter:
         """
         builder = self.builder
         low = ir.Constant(HALF_IR, [2**32 - 1] * (LANES // 2))
-        shift = ir.Constant(HALF_IR, [32] * (LANES // 2))
         factor = ir.Constant(HALF_IR, [MONTGOMERY_FACTOR] * (LANES // 2))
         prime = ir.Constant(HALF_IR, [PRIME] * (LANES // 2))
         a_pairs, b_pairs = builder.bitcast(a, HALF_IR), builder.bitcast(b, HALF_IR)
@@ -117,15 +116,37 @@ class Emitter:
         differences = []
         for x, y in (
             (builder.and_(a_pairs, low), builder.and_(b_pairs, low)),
-            (builder.lshr(a_pairs, shift), builder.lshr(b_pairs, shift)),
+            (self._odd_lanes(a), self._odd_lanes(b)),
         ):
             product = builder.mul(x, y)
-            quotient = builder.and_(builder.mul(builder.and_(product, low), factor), low)
-            multiple = builder.mul(quotient, prime)
+            quotient = self._opaque(builder.mul(builder.and_(product, low), factor))
+            multiple = builder.mul(builder.and_(quotient, low), prime)
             differences.append(builder.sub(builder.bitcast(product, VECTOR_IR), builder.bitcast(multiple, VECTOR_IR)))
         high_halves = [2 * (lane // 2) + 1 + (lane % 2) * LANES for lane in range(LANES)]
         result = builder.shuffle_vector(*differences, ir.Constant(ir.VectorType(I32, LANES), high_halves))
         return self.minimum(result, builder.add(result, self.prime))
+
+    def _odd_lanes(self, a: ir.Value) -> ir.Value:
+        """Lanes 1, 3, 5, ..., each as 64 bits."""
+        builder = self.builder
+        if LANES < 16:
+            return builder.lshr(builder.bitcast(a, HALF_IR), ir.Constant(HALF_IR, [32] * (LANES // 2)))
+        # With AVX-512 shifts share their port with multiplications, shuffles do not.
+        odd = ir.Constant(ir.VectorType(I32, LANES), [lane | 1 for lane in range(LANES)])
+        doubled = builder.shuffle_vector(a, ir.Constant(VECTOR_IR, ir.Undefined), odd)
+        return builder.and_(builder.bitcast(doubled, HALF_IR), ir.Constant(HALF_IR, [2**32 - 1] * (LANES // 2)))
+
+    def _opaque(self, value: ir.Value) -> ir.Value:
+        """
+        The same value, which the optimiser may not look through.
+
+        Only the low half of a quotient is used, so it would drop the mask before it, forget that both factors have 32
+        bits, and, given AVX-512, emit the three times slower 64-bit product. Measured: 15 % of a permutation. Without
+        AVX-512 nothing is gained.
+        """
+        if LANES < 16:
+            return value
+        return self.builder.asm(ir.FunctionType(HALF_IR, [HALF_IR]), "", "=v,0", [value], False)
 
     def divide_by_power_of_two(self, a: ir.Value, exponent: int) -> ir.Value:
         """

@@ -103,6 +103,11 @@ def open(tree: MerkleTree, index: int) -> list[Any]:
     return path
 
 
+def open_many(tree: MerkleTree, indices: Sequence[int]) -> list[list[Any]]:
+    """The path of each index."""
+    return [open(tree, index) for index in indices]
+
+
 def open_rows(matrices: Sequence[Sequence[Sequence[int]]], index: int) -> list[list[int]]:
     """Row index mod height of each matrix."""
     return [list(matrix[index % len(matrix)]) for matrix in matrices]

@@ -8,17 +8,9 @@ from collections.abc import Sequence
 
 from zkvm.field.koala_bear import GENERATOR, PRIME, inverse, two_adic_generator
 from zkvm.kernels.errors import KernelInputError
+from zkvm.kernels.reference.montgomery import bit_reversal
 
 Matrix = list[list[int]]
-
-
-def bit_reversal(index: int, bit_count: int) -> int:
-    """The index whose bits, of bit_count, stand in the opposite order."""
-    reversed_index = 0
-    for _ in range(bit_count):
-        reversed_index = reversed_index << 1 | index & 1
-        index >>= 1
-    return reversed_index
 
 
 def inverse_ntt(matrix: Sequence[Sequence[int]]) -> Matrix:

@@ -36,7 +36,8 @@ way must keep to the same rule: element 18 zero in every state that is not the o
 Element 0 of hash_elements(digest || nonce, GRIND) has bit_count low zero bits. p = 1 mod 2^24, hence the share of
 elements with k <= 24 low zero bits is 2^-k up to a factor 1 + 2^(k-31).
 
-All values are canonical integers. `permute`, `hash_elements` and `compress` neither compare elements nor branch on them.
+All values are canonical integers. `permute`, `hash_elements` and `compress` neither compare elements nor branch on
+them.
 """
 
 from collections.abc import Sequence
@@ -125,6 +126,12 @@ def compress(left: Sequence[int], right: Sequence[int]) -> Digest:
 def compress_layer(left: Sequence[Digest], right: Sequence[Digest]) -> list[Digest]:
     """compress(left[i], right[i]) for every i."""
     return [compress(a, b) for a, b in zip(left, right, strict=True)]
+
+
+def compress_to_parent(layer: Sequence[Digest]) -> list[Digest]:
+    """The layer above: compress(layer[i], layer[i + half]) for i < half."""
+    half = len(layer) // 2
+    return compress_layer(layer[:half], layer[half:])
 
 
 def hash_rows(matrices: Sequence[Sequence[Sequence[int]]]) -> list[Digest]:
