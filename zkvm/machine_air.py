@@ -43,6 +43,8 @@ from zkvm.chips import (
     program,
     program_image,
     range,
+    sha256_memory,
+    sha256_rounds,
     shift,
     store_double,
     store_narrow,
@@ -74,6 +76,7 @@ FAMILY_CHIPS: Final[dict[Family, Chip]] = {
     Family.MEMORY_CROSSING: memory_crossing.CHIP,
     Family.ECALL: ecall.CHIP,
     Family.KECCAK_F: keccak_memory.CHIP,
+    Family.SHA256_COMPRESS: sha256_memory.CHIP,
 }
 """The chip that has a row for each event of a family. A family without one can be executed but not proven."""
 
@@ -86,7 +89,10 @@ class Group:
     rows_per_call: int
 
 
-GROUPS: Final[dict[Family, Group]] = {Family.KECCAK_F: Group(keccak_f.CHIP, keccak_f.ROUNDS)}
+GROUPS: Final[dict[Family, Group]] = {
+    Family.KECCAK_F: Group(keccak_f.CHIP, keccak_f.ROUNDS),
+    Family.SHA256_COMPRESS: Group(sha256_rounds.CHIP, sha256_rounds.ROUNDS),
+}
 """The second chip of the families that have one."""
 
 TABLE_CHIPS: Final[tuple[Chip, ...]] = (range.CHIP, byte.CHIP)

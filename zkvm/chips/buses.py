@@ -36,6 +36,10 @@ TOKEN: Final = Bus("token", 7, ("space", "address", "v0", "v1", "v2", "v3", "sha
 KECCAK: Final = Bus("keccak", 8, ("clk", "direction", *(f"lane{i}_{k}" for i in range(25) for k in range(4))))
 """A keccak call sends its 25 lanes with direction 0 and receives them, permuted, with direction 1; the permutation's rows answer."""
 
+SHA256: Final = Bus("sha256", 9, ("clk", "direction", *(f"limb{i}" for i in range(48))))
+"""A SHA-256 call sends its state (16 limbs) and block words (32 limbs) with direction 0 and receives the state after 64 rounds (16 limbs, then zeros) with
+direction 1; the rounds' rows answer."""
+
 
 class ByteOperation(IntEnum):
     """The operations of the byte bus; the numbers stand in the byte table."""
