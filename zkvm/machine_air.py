@@ -58,6 +58,7 @@ from zkvm.machine.events import CLK_LIMIT, HALT_PC, MEMORY_SPACE
 from zkvm.protocol.checks import Checks
 from zkvm.protocol.logup import Message
 from zkvm.protocol.machine import Machine, MachineTables, ProgramKey, ShardHeader, ShardKind, Slot, Statement
+from zkvm.protocol.parameters import MINIMUM_LOG_HEIGHT
 
 FAMILY_CHIPS: Final[dict[Family, Chip]] = {
     Family.ADD: add.CHIP,
@@ -113,7 +114,7 @@ EXECUTION: Final = ShardKind(
     "execution",
     (
         *(Slot(chip.name) for chip in FAMILY_CHIPS.values()),
-        *(Slot(group.chip.name) for group in GROUPS.values()),
+        *(Slot(group.chip.name, lowest=max(MINIMUM_LOG_HEIGHT, group.chip.minimum_height.bit_length() - 1)) for group in GROUPS.values()),
         Slot(boundary.CHIP.name, required=True),
         Slot(program.CHIP.name, required=True),
         Slot(range.CHIP.name, required=True, lowest=_TABLE_LOG_HEIGHTS[0], highest=_TABLE_LOG_HEIGHTS[0]),

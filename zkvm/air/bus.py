@@ -14,10 +14,11 @@ class Bus:
 
     identifier: in [1, p), unique in a machine; it leads every tuple, so tuples of different buses never cancel.
     fields:     the names of the tuple's elements; their number is the bus's width.
-    scope:      "local": balanced within a shard, under the shard's own challenge. "global": balanced over all shards, under the global
-                challenge, hence only from columns committed before it.
+    scope:      "local": balanced within a shard, under the shard's own challenge. "global": balanced over all shards,
+                under the global challenge, hence only from columns committed before it.
 
-    Soundness is the caller's in one point: sums of counts must stay below p (the verifier bounds height x messages x largest count).
+    Soundness is the caller's in one point: sums of counts must stay below p (the verifier bounds height x messages x
+    largest count).
     """
 
     name: str

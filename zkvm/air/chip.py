@@ -1,5 +1,6 @@
 """
-A chip: one declaration, compiled to its graph; every use (reports, prover, verifier, pages, figures, digest) reads this object.
+A chip: one declaration, compiled to its graph; every use (reports, prover, verifier, pages, figures, digest) reads
+this object.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,8 +45,10 @@ class Chip:
     name:                 unique in the machine.
     row:                  the columns.
     constrain:            declares constraints and messages on (air, row); runs once, here.
-    fill:                 kernel that writes the main and boundary rows; its arguments are the machine's business. Only proving needs it.
-    fixed_fill:           what writes the fixed rows (of a program, or nothing for a machine table); only setup needs it.
+    fill:                 kernel that writes the main and boundary rows; its arguments are the machine's business.
+                          Only proving needs it.
+    fixed_fill:           what writes the fixed rows (of a program, or nothing for a machine table); only setup needs
+                          it.
     reference:            the plain meaning, for tests.
     clk_increment:        by how much clk grows per row at most; the verifier sums it over rows and refuses at p.
     fractions_per_column: LogUp fractions per auxiliary column.
@@ -129,9 +132,7 @@ class Chip:
     @cached_property
     def degree(self) -> int:
         """The largest of all constraints, LogUp ones included."""
-        return max(
-            [c.degree for c in self.constraints] + [g.degree for g in self.auxiliary.groups], default=0
-        )
+        return max([c.degree for c in self.constraints] + [g.degree for g in self.auxiliary.groups], default=0)
 
     @cached_property
     def minimum_height(self) -> int:
@@ -174,10 +175,12 @@ class Chip:
 
     def matrices(self, given: Mapping[str, np.ndarray]) -> dict[Phase, np.ndarray]:
         """
-        The given matrices by phase, checked: each (height, width) uint32, views of the same memory; records are viewed as matrices.
+        The given matrices by phase, checked: each (height, width) uint32, views of the same memory; records are
+        viewed as matrices.
 
-        Missing phases are those without columns. Raises TraceError for a missing or unknown phase, a wrong shape or type, different
-        heights, a height that is no power of two or below a periodic pattern's length. Cells are not read.
+        Missing phases are those without columns. Raises TraceError for a missing or unknown phase, a wrong shape or
+        type, different heights, a height that is no power of two or below a periodic pattern's length. Cells are not
+        read.
         """
         unknown = [phase for phase in given if phase not in tuple(PHASES)]
         if unknown:
@@ -194,7 +197,8 @@ class Chip:
             matrix = as_matrix(matrix)
             if matrix.dtype != np.uint32 or matrix.ndim != 2 or matrix.shape[1] != column_count:
                 raise TraceError(
-                    f"chip {self.name}: the {phase} matrix is {matrix.dtype} {matrix.shape}, not uint32 (rows, {column_count})"
+                    f"chip {self.name}: the {phase} matrix is {matrix.dtype} {matrix.shape}, "
+                    f"not uint32 (rows, {column_count})"
                 )
             if height is None:
                 height = matrix.shape[0]
@@ -205,11 +209,16 @@ class Chip:
         if height is None:
             raise TraceError(f"chip {self.name}: no matrices")
         if height < self.minimum_height or height & (height - 1):
-            raise TraceError(f"chip {self.name}: height {height} is not a power of two of at least {self.minimum_height}")
+            raise TraceError(
+                f"chip {self.name}: height {height} is not a power of two of at least {self.minimum_height}"
+            )
         return matrices
 
     def public_values(self, publics: Mapping[str, int]) -> list[int]:
-        """The values of the publics that this chip uses, in its order. Raises TraceError for a missing or non-canonical one."""
+        """
+        The values of the publics that this chip uses, in its order. Raises TraceError for a missing or non-canonical
+        one.
+        """
         values = []
         for name in self.publics:
             if name not in publics:
@@ -230,7 +239,9 @@ class Chip:
         return self._with_air(replace(self.air, constraints=kept))
 
     def without_message(self, message: str | int) -> "Chip":
-        """The same chip without one message, by label or by index. Raises DeclarationError if there is no such message."""
+        """
+        The same chip without one message, by label or by index. Raises DeclarationError if there is no such message.
+        """
         kept = tuple(m for i, m in enumerate(self.messages) if message not in (i, m.label))
         if len(kept) == len(self.messages):
             raise DeclarationError(f"chip {self.name}: there is no message {message!r}")
@@ -239,7 +250,14 @@ class Chip:
     def _with_air(self, air: Air) -> "Chip":
         chip = object.__new__(Chip)
         for attribute in (
-            "name", "row", "constrain", "fill", "fixed_fill", "reference", "clk_increment", "fractions_per_column",
+            "name",
+            "row",
+            "constrain",
+            "fill",
+            "fixed_fill",
+            "reference",
+            "clk_increment",
+            "fractions_per_column",
         ):
             object.__setattr__(chip, attribute, getattr(self, attribute))
         object.__setattr__(chip, "air", air)
@@ -261,14 +279,10 @@ def _declare(name: str, row_type: type[Columns], constrain: Callable[[Any, Any],
         raise DeclarationError(f"chip {name}: the row is a subclass of Columns, not {row_type!r}")
     graph = Graph()
     row, patterns = symbolic_row(graph, row_type)
-    declared = {phase: cells(row_type, phase) for phase in PHASES}
-    bits = frozenset(
-        (phase, index) for phase in PHASES for index, cell in enumerate(declared[phase]) if cell.column.kind == "bit"
-    )
-    air = AirBuilder(graph, name, bits)
+    air = AirBuilder(graph, name, [pattern for _, pattern in patterns])
     for phase in PHASES:
-        for index, cell in enumerate(declared[phase]):
+        for index, cell in enumerate(cells(row_type, phase)):
             if cell.column.kind == "bit":
                 air.bit(f"{cell.name} is a bit", graph.column(phase, index, 0))
     constrain(air, row)
-    return Air(graph, tuple(air.constraints), tuple(air.messages), tuple(air.publics), tuple(patterns))
+    return Air(graph, tuple(air.constraints), tuple(air.messages()), tuple(air.publics), tuple(patterns))

@@ -12,7 +12,8 @@ Columns: the row of a chip, declared once with names, kinds and a sentence each.
 
 The same declaration is
 - what constraints read: `row.a[i]`, `row.next.clk`, `row.read.previous_clk`;
-- the NumPy record type of each phase: `Row.dtype` (main), `Row.boundary_dtype`, `Row.fixed_dtype`, all cells uint32, canonical in [0, p). Records and
+- the NumPy record type of each phase: `Row.dtype` (main), `Row.boundary_dtype`, `Row.fixed_dtype`, all cells uint32,
+  canonical in [0, p). Records and
   matrix are the same memory: `rows.view(np.uint32).reshape(n, -1)`;
 - the column map: `column_names(Row, Phase.MAIN)`.
 """
@@ -50,7 +51,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Periodic:
-    """A column that repeats a pattern, known to the verifier and committed by nobody. len(pattern) is a power of two."""
+    """
+    A column that repeats a pattern, known to the verifier and committed by nobody. len(pattern) is a power of two.
+    """
 
     pattern: tuple[int, ...]
     description: str
@@ -79,7 +82,9 @@ def bit(description: str, count: int | tuple[int, ...] | None = None) -> Any:
 
 
 def limbs(description: str, count: int | tuple[int, ...] = 4) -> Any:
-    """Main-phase limbs of a larger number, least significant first. Their bound is the business of whoever writes them."""
+    """
+    Main-phase limbs of a larger number, least significant first. Their bound is the business of whoever writes them.
+    """
     return _column(Phase.MAIN, "limbs", description, count)
 
 
@@ -99,7 +104,10 @@ def boundary_limbs(description: str, count: int | tuple[int, ...] = 4) -> Any:
 
 
 def fixed(description: str, count: int | tuple[int, ...] | None = None) -> Any:
-    """A preprocessed column, committed once per machine or per program. Its content is trusted, so no kind needs a constraint."""
+    """
+    A preprocessed column, committed once per machine or per program. Its content is trusted, so no kind needs a
+    constraint.
+    """
     return _column(Phase.FIXED, "column", description, count)
 
 
@@ -131,7 +139,9 @@ RESERVED_NAMES = frozenset(("next", "dtype", "boundary_dtype", "fixed_dtype", "d
 
 
 class Columns:
-    """Base of row declarations; see the module docstring. Names are unique by Python's own rules, and none is reserved."""
+    """
+    Base of row declarations; see the module docstring. Names are unique by Python's own rules, and none is reserved.
+    """
 
     declarations: ClassVar[dict[str, Declaration]] = {}
     """In the order of declaration."""
@@ -242,7 +252,13 @@ def _symbolic(
             values[name] = _nested(
                 declared.shape,
                 lambda index, name=name, declared=declared: _symbolic(
-                    graph, declared.columns, start, offset, f"{prefix}{name}{index}.", patterns, f"{description}.{name}{index}"
+                    graph,
+                    declared.columns,
+                    start,
+                    offset,
+                    f"{prefix}{name}{index}.",
+                    patterns,
+                    f"{description}.{name}{index}",
                 ),
                 "",
             )
@@ -300,5 +316,10 @@ def flatten(value: Any) -> list[Expression]:
     if isinstance(value, tuple | list):
         return [cell for item in value for cell in flatten(item)]
     if isinstance(value, Row):
-        return [cell for name, item in value.__dict__.items() if name not in ("next", "_description") for cell in flatten(item)]
+        return [
+            cell
+            for name, item in value.__dict__.items()
+            if name not in ("next", "_description")
+            for cell in flatten(item)
+        ]
     return [value]

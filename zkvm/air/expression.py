@@ -3,9 +3,9 @@ Expressions: what constraints and messages are made of.
 
 Statement
 ---------
-An expression is a polynomial over KoalaBear in the cells of a row and the next row, periodic columns, publics and row selectors. Equal
-expressions of one graph are the same object (hash-consing), operands exist before what uses them, and constants are folded. So a graph is a list
-in topological order, the same list in every process.
+An expression is a polynomial over KoalaBear in the cells of a row and the next row, periodic columns, publics and row
+selectors. Equal expressions of one graph are the same object (hash-consing), operands exist before what uses them,
+and constants are folded. So a graph is a list in topological order, the same list in every process.
 
     operation   value                               operands   degree
     CONSTANT    int in [0, p)                                  0
@@ -52,21 +52,27 @@ class Operation(IntEnum):
     MULTIPLY = 7
 
 
-LEAVES = frozenset(
-    (Operation.CONSTANT, Operation.PUBLIC, Operation.COLUMN, Operation.PERIODIC, Operation.SELECTOR)
-)
+LEAVES = frozenset((Operation.CONSTANT, Operation.PUBLIC, Operation.COLUMN, Operation.PERIODIC, Operation.SELECTOR))
 
 Operand = Union["Expression", int]
 Value = TypeVar("Value")
 
 
 class Expression:
-    """One node of a graph. Made by `Graph` and by + - * and division by an integer; never compared, never a truth value."""
+    """
+    One node of a graph. Made by `Graph` and by + - * and division by an integer; never compared, never a truth value.
+    """
 
     __slots__ = ("graph", "index", "operation", "operands", "value", "degree")
 
     def __init__(
-        self, graph: "Graph", index: int, operation: Operation, operands: tuple["Expression", ...], value: Any, degree: int
+        self,
+        graph: "Graph",
+        index: int,
+        operation: Operation,
+        operands: tuple["Expression", ...],
+        value: Any,
+        degree: int,
     ) -> None:
         self.graph = graph
         self.index = index
@@ -118,7 +124,9 @@ class Expression:
         return self * pow(other, -1, PRIME)
 
     def __bool__(self) -> bool:
-        raise DeclarationError("an expression has no truth value: its cells are not known while constraints are declared")
+        raise DeclarationError(
+            "an expression has no truth value: its cells are not known while constraints are declared"
+        )
 
     def _refuse_order(self, other: object) -> bool:
         raise DeclarationError("expressions have no order: compare with a range-checked difference")
@@ -199,9 +207,7 @@ class Graph:
                 return b
             if a.value == PRIME - 1:
                 return self.negate(b)
-        return self._node(
-            Operation.MULTIPLY, (a, b) if a.index <= b.index else (b, a), None, a.degree + b.degree
-        )
+        return self._node(Operation.MULTIPLY, (a, b) if a.index <= b.index else (b, a), None, a.degree + b.degree)
 
     def negate(self, a: Expression) -> Expression:
         return self.subtract(self.constant(0), a)

@@ -3,23 +3,26 @@ LogUp: from a chip's messages to auxiliary columns.
 
 Statement
 ---------
-A message of bus b with values v_0, ..., v_(k-1) on a row has the fingerprint d = alpha - (b + sum_i beta^(i+1) v_i) and the numerator
-m = sign * count. Messages of one scope (local, global) are put into groups, in order of declaration, each into the first group that still
+A message of bus b with values v_0, ..., v_(k-1) on a row has the fingerprint d = alpha - (b + sum_i beta^(i+1) v_i)
+and the numerator m = sign * count. Messages of one scope (local, global) are put into groups, in order of
+declaration, each into the first group that still
 has room: at most `fractions_per_column` members, and degree at most 3 of
 
     c * prod_j d_j = sum_j m_j * prod_(i != j) d_i .
 
-Every group but the last of its scope has an auxiliary extension column c = sum_j m_j / d_j with that constraint. The last group has none: the
-accumulator S of the scope takes its place, with
+Every group but the last of its scope has an auxiliary extension column c = sum_j m_j / d_j with that constraint. The
+last group has none: the accumulator S of the scope takes its place, with
 
     (S.next - S - sum of the scope's other c + T / n) * prod_j d_j = sum_j m_j * prod_(i != j) d_i
 
-on every row, the last followed by the first, n the height. Summed over the rows, S cancels and T = sum over rows and messages of m / d: the
-chip's public sum of the scope. S is 0 on row 0 by the prover's choice; any constant may be added to it.
+on every row, the last followed by the first, n the height. Summed over the rows, S cancels and T = sum over rows and
+messages of m / d: the chip's public sum of the scope. S is 0 on row 0 by the prover's choice; any constant may be
+added to it.
 
 Columns in order: local c's, local S, global c's, global S; each is five base columns. Constraints in the same order.
 
-Source: U. Haboeck, Multivariate lookups based on logarithmic derivatives (eprint 2022/1530), section 3, in its univariate form.
+Source: U. Haboeck, Multivariate lookups based on logarithmic derivatives (eprint 2022/1530), section 3, in its
+univariate form.
 """
 
 from collections.abc import Callable, Sequence
@@ -121,7 +124,10 @@ def layout(messages: Sequence[Message], fractions_per_column: int) -> Layout:
 
 
 def fingerprint(identifier: Any, values: Sequence[Any], alpha: Any, beta_powers: Sequence[Any]) -> Any:
-    """alpha - (identifier + sum beta^(i+1) values_i), by + - *; beta_powers[i] is beta^(i+1). Everything is already of the value type."""
+    """
+    alpha - (identifier + sum beta^(i+1) values_i), by + - *; beta_powers[i] is beta^(i+1). Everything is already of
+    the value type.
+    """
     total = identifier
     for power, value in zip(beta_powers, values):
         total = total + power * value

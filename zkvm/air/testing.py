@@ -1,10 +1,11 @@
 """
-Tests that every chip gets for free: is each cell of a real row bound by something, and is each constraint and message needed?
+Tests that every chip gets for free: is each cell of a real row bound by something, and is each constraint and message
+needed?
 
 Judged by the row checker and the bus balance alone, never by digests or by comparing traces. The chip stands alone:
 - neighbours are replaced by recorded traffic: what the valid trace put on a bus is what the world expects there;
-- tables are replaced by their meaning: on a bus in `tables`, a tuple is accepted if and only if the predicate says so, as often as one likes. (Recorded look-ups would
-  notice mutations that the real table accepts.)
+- tables are replaced by their meaning: on a bus in `tables`, a tuple is accepted if and only if the predicate says
+  so, as often as one likes. (Recorded look-ups would notice mutations that the real table accepts.)
 """
 
 from collections import Counter
@@ -118,9 +119,11 @@ def assert_constraint_is_needed(
     tables: Tables | None = None,
 ) -> None:
     """
-    The forged matrices, which state something false, are refused, and accepted once the constraint is removed: it alone stops them.
+    The forged matrices, which state something false, are refused, and accepted once the constraint is removed: it
+    alone stops them.
 
-    extra: what the neighbours say; together with the forged trace it is the false statement. Raises AssertionError with the judges' words.
+    extra: what the neighbours say; together with the forged trace it is the false statement. Raises AssertionError
+           with the judges' words.
     """
     extra = list(extra)
     full = judge([Trace(chip, forged, publics or {})], extra, tables)
@@ -139,7 +142,10 @@ def assert_message_is_needed(
     extra: Iterable[ExtraMessage] = (),
     tables: Tables | None = None,
 ) -> None:
-    """The same for a message: with it the buses do not balance though every constraint holds, without it everything is accepted."""
+    """
+    The same for a message: with it the buses do not balance though every constraint holds, without it everything is
+    accepted.
+    """
     extra = list(extra)
     full = judge([Trace(chip, forged, publics or {})], extra, tables)
     if full.constraints or full.buses.is_balanced:
@@ -161,7 +167,8 @@ def assert_every_cell_matters(
     """
     Every mutation of a cell of the given rows is noticed, but for those exempted.
 
-    free: column name (or shell pattern, "[" being itself) -> the written reason why its cells may change. An exemption that is never needed is an error.
+    free: column name (or shell pattern, "[" being itself) -> the written reason why its cells may change. An
+          exemption that is never needed is an error.
     Raises AssertionError that lists what nobody noticed. Other arguments as `unnoticed_mutations`.
     """
     free = free or {}
@@ -192,11 +199,12 @@ def unnoticed_mutations(
     deltas: Sequence[int] = DELTAS,
 ) -> list[Mutation]:
     """
-    Changes every boundary and main cell of the given rows, one at a time, and lists the changes that neither a constraint nor a bus notices.
+    Changes every boundary and main cell of the given rows, one at a time, and lists the changes that neither a
+    constraint nor a bus notices.
 
     matrices: a valid trace. rows: which ones (default: all). deltas: what is added to a cell, modulo p.
-    A change touches constraints and messages of its own row and, through `row.next`, of the row before; only expressions that depend on the
-    changed column are evaluated anew, for all rows and deltas at once.
+    A change touches constraints and messages of its own row and, through `row.next`, of the row before; only
+    expressions that depend on the changed column are evaluated anew, for all rows and deltas at once.
     Raises AssertionError if the trace is not valid to begin with.
     """
     publics, tables = publics or {}, tables or {}
@@ -264,10 +272,10 @@ class _Evaluation:
             self.values[node.index] = value
         self.constraint_roots = [c.expression.index for c in chip.constraints]
 
-    def mutate(
-        self, cell: tuple, new: np.ndarray, noticed: np.ndarray, changes: list[Counter], tables: Tables
-    ) -> None:
-        """Marks lanes where a constraint fails or a table refuses, and adds to `changes` what moves on the other buses."""
+    def mutate(self, cell: tuple, new: np.ndarray, noticed: np.ndarray, changes: list[Counter], tables: Tables) -> None:
+        """
+        Marks lanes where a constraint fails or a table refuses, and adds to `changes` what moves on the other buses.
+        """
         if cell not in self.columns:
             return
         values = {self.columns[cell]: new}

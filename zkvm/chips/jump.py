@@ -9,7 +9,7 @@ Given
 Proves
 ------
 - JALR: a is the value of rs1 at clk, and the step goes on at (a + immediate) mod 2^64 with its lowest bit cleared.
-  JAL: a is 0 and nothing is read, so the same sum is the target.
+  JAL: nothing is read, a's lower limbs are 0, so the same sum is the target.
 - The next pc is a multiple of 4 below 2^30, with upper limbs 0: other targets trap and have no proof.
 - rd holds pc + 4 after the step, in limbs below 2^16.
 
@@ -45,7 +45,7 @@ class Row(Columns):
     rs1 = group(RegisterAccess, "JALR's read of rs1")
     rd = group(RegisterAccess, "the write of rd")
     old = limbs("value of rd before the step")
-    a = limbs("value of rs1; 0 for JAL")
+    a = limbs("value of rs1; JAL: 0 in the lower two limbs, and a multiple of 2^64 in all")
     immediate = limbs("JAL: the target; JALR: the offset")
     lowest_bit = bit("bit 0 of a + immediate, which is cleared")
     target_words = column("the target's lower limb / 4")
@@ -59,7 +59,8 @@ def constrain(air: Any, row: Any) -> None:
     operation = row.is_jal * Operation.JAL + row.is_jalr * Operation.JALR
     pc, clk = row.step.pc, row.step.clk
 
-    for i in range(4):
+    # Limbs 2 and 3 of a could only add to carries out of the target, which are dropped: JAL need not clear them.
+    for i in range(2):
         air.zero(f"JAL adds nothing to its target: limb {i}", row.is_jal * row.a[i])
     # The target's lower limb is lowest_bit + 4 target_words: bit 1 of it is 0 in every target that has a proof.
     total = (row.lowest_bit + 4 * row.target_words, row.target_high, 0, 0)

@@ -61,7 +61,7 @@ class Row(Columns):
     moved = column("the part of each limb of a that moves on, bits wide", 4)
     sign = bit("SRA, SRAW: top bit of the operand; SLLW, SRLW: bit 31 of the result; else 0")
     rest = column("the limb that sign was taken from, without its top bit; 0 if none")
-    fill = bit("the bit that enters from above in a right shift")
+    fill = column("the bit that enters from above in a right shift")
 
 
 def constrain(air: Any, row: Any) -> None:

@@ -104,9 +104,9 @@ class RunResult:
 
 def sparse_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
     """A zeroed array whose pages take memory only once touched. Freed with the last reference to it."""
-    byte_count = length * np.dtype(dtype).itemsize
+    byte_count = max(1, length * np.dtype(dtype).itemsize)
     mapping = mmap.mmap(-1, byte_count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-    return np.frombuffer(mapping, dtype=dtype)
+    return np.frombuffer(mapping, dtype=dtype, count=length)
 
 
 class Emulator:
@@ -161,7 +161,7 @@ class Emulator:
         self.debug = bytearray()
         self._debug_is_full = False
         self._on_debug = on_debug
-        self._code = fast.pack_instructions(program.decoded, program.words)
+        self.code = fast.pack_instructions(program.decoded, program.words)
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
         self._unused = (np.zeros(1, np.uint64), np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint64))
 
@@ -193,7 +193,7 @@ class Emulator:
             round_limit = min(self.clk_limit, time + STEP_TICKS * remaining)
             self.state[fast.CLK_LIMIT] = round_limit
             reason = fast.execute(
-                self._code, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
+                self.code, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
                 self._io, self.executions, self.last_shard, self.page_is_touched,
                 self.first_address, self.first_value, self.first_previous, *self._unused,
             )  # fmt: skip

@@ -14,7 +14,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from zkvm.isa.instructions import FAMILY_COUNT, Family, Format, Operation
+from zkvm.isa.instructions import (
+    ACCESS_BYTES,
+    FAMILY_COUNT,
+    FAMILY_OF_OPERATION,
+    INSTRUCTIONS,
+    Family,
+    Format,
+    Operation,
+    touched_registers,
+)
 from zkvm.kernels.policy import kernel
 from zkvm.machine import memory_map
 from zkvm.machine.events import EVENT, PRECOMPILE_READS, PRECOMPILE_WRITES
@@ -89,8 +98,6 @@ REGISTER_SLOTS: Final = 36
 UNTOUCHED: Final = 1
 """In `last_touch`: in the snapshot, not yet touched in this shard. 0 = not in the snapshot, else time + 2."""
 
-_SIGN_EXTEND: Final = 1
-
 _INSTRUCTION_WORDS: Final = 2
 
 
@@ -99,34 +106,28 @@ def pack_instructions(decoded: NDArray[np.void], words: NDArray[np.uint32]) -> N
     The interpreter's form of a program.
 
     decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n,) uint64; of instruction i, word 2i holds
-    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family, the shift
-    that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds the
+    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family, the
+    shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds the
     immediate, or the unsupported word itself.
     """
-    from zkvm.isa.instructions import ACCESS_BYTES, FAMILY_OF_OPERATION, INSTRUCTIONS, touched_registers
-
-    # One row per mnemonic, the last for unsupported words.
-    table = np.zeros((256, 8), dtype=np.uint8)
-    accesses = np.zeros((256, 3), dtype=bool)
-    table[:, 4] = NO_FAMILY
-    for index, line in enumerate(INSTRUCTIONS):
-        operation, family, shift, extension = line.operation, NO_FAMILY, 0, 0
-        if operation in ACCESS_BYTES:
-            shift = 64 - 8 * ACCESS_BYTES[operation]
-            extension = _SIGN_EXTEND if operation in (Operation.LB, Operation.LH, Operation.LW) else 0
-            operation = Operation.SB if line.format == Format.S else Operation.LB
-        else:
-            family = FAMILY_OF_OPERATION[operation]
-        table[index] = (operation, 0, 0, 0, family, shift, extension, 0)
-        accesses[index] = touched_registers(line.format)
-    rows = table[decoded["mnemonic"]]
-    accessed = accesses[decoded["mnemonic"]]
-    for column, (name, no_register) in enumerate((("rs1", NO_RS1), ("rs2", NO_RS2), ("rd", NO_RD))):
-        rows[:, 1 + column] = np.where(accessed[:, column], decoded[name], no_register)
     packed = np.empty((len(decoded), _INSTRUCTION_WORDS), dtype=np.uint64)
-    packed[:, 0] = rows.view("<u8")[:, 0]
+    packed[:, 0] = _WORD_OF_MNEMONIC[decoded["mnemonic"]]
+    # Registers that an instruction does not access are 0 in the decoded form.
+    for name, position in (("rs1", _U8), ("rs2", _U16), ("rd", _U24)):
+        packed[:, 0] |= decoded[name].astype(np.uint64) << position
     packed[:, 1] = np.where(decoded["operation"] == 0, words, decoded["immediate"])
     return packed.reshape(-1)
+
+
+def register_mask(code: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(n,) uint64 of packed instructions: bit r of word i says whether instruction i accesses register r, 0..32."""
+    first = code[::_INSTRUCTION_WORDS]
+    mask = np.zeros(len(first), dtype=np.uint64)
+    for position in (_U8, _U16, _U24):
+        # Slots above 32 are no registers; whoever reads the mask looks at 33 bits.
+        mask |= _U1 << (first >> position & _BYTE)
+    mask[(first & _BYTE) == _ECALL] |= np.uint64(1 << 10 | 1 << 11 | 1 << 17)
+    return mask
 
 
 _U0 = np.uint64(0)
@@ -192,6 +193,30 @@ _PRECOMPILE_SHAPES = np.array(
     ],
     dtype=np.int64,
 )
+
+
+
+def _words_of_mnemonics() -> NDArray[np.uint64]:
+    """(256,) uint64 by index into INSTRUCTIONS: a packed instruction's first word, its accessed registers still 0."""
+    words = np.full(256, NO_RS1 << 8 | NO_RS2 << 16 | NO_RD << 24 | NO_FAMILY << 32, dtype=np.uint64)
+    for index, line in enumerate(INSTRUCTIONS):
+        operation, family, shift, extension = int(line.operation), NO_FAMILY, 0, 0
+        if line.operation in ACCESS_BYTES:
+            shift = 64 - 8 * ACCESS_BYTES[line.operation]
+            extension = int(line.operation in (Operation.LB, Operation.LH, Operation.LW))
+            operation = _STORE if line.format == Format.S else _LOAD
+        else:
+            family = int(FAMILY_OF_OPERATION[line.operation])
+        registers = 0
+        for is_accessed, no_register, position in zip(
+            touched_registers(line.format), (NO_RS1, NO_RS2, NO_RD), (8, 16, 24), strict=True
+        ):
+            registers |= 0 if is_accessed else no_register << position
+        words[index] = operation | registers | family << 32 | shift << 40 | extension << 48
+    return words
+
+
+_WORD_OF_MNEMONIC = _words_of_mnemonics()
 
 _EVENT_WORDS = np.array([EVENT[family].itemsize // 8 for family in Family] + [0], dtype=np.uint64)
 
@@ -278,92 +303,94 @@ def _compute(precompile, io):
     return True
 
 
-def _make_precompile(is_tracing: bool) -> Any:
-    """The precompile call of `execute` or of `trace`; one source, as for the interpreter itself."""
+@kernel
+def _call_precompile(
+    is_tracing, number, a0, a1, memory, state, left, io,
+    last_shard, page_is_touched, first_address, first_value, first_previous,
+    last_touch, events, cursor,
+):  # fmt: skip
+    """
+    One precompile call of `execute` or, if is_tracing, of `trace`: checks, result, events. Returns _DONE or a reason.
 
-    @kernel
-    def call_precompile(
-        number, a0, a1, memory, state, left, io,
-        last_shard, page_is_touched, first_address, first_value, first_previous,
-        last_touch, events, cursor,
-    ):  # fmt: skip
-        shape = _PRECOMPILE_SHAPES[number - _FIRST_PRECOMPILE]
-        family = shape[0]
-        read_0, read_1, write_0, write_1 = shape[1], shape[2], shape[3], shape[4]
-        read_count, write_count = read_0 + read_1, write_0 + write_1
-        uses_a1 = read_1 + write_1 > 0
-        if left[family] == 0:
-            return BUDGET_SPENT
-        if a0 & _U7:
-            state[DETAIL] = a0
-            return MISALIGNED_POINTER
-        if uses_a1 and a1 & _U7:
-            state[DETAIL] = a1
-            return MISALIGNED_POINTER
-        if not is_tracing and state[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > state[TOUCHED_LIMIT]:
-            return BUDGET_SPENT
+    Unlike in the interpreter, is_tracing is no compile-time constant: numba does not find a kernel in its cache again
+    that closes over another kernel, so there is one for both.
+    """
+    shape = _PRECOMPILE_SHAPES[number - _FIRST_PRECOMPILE]
+    family = shape[0]
+    read_0, read_1, write_0, write_1 = shape[1], shape[2], shape[3], shape[4]
+    read_count, write_count = read_0 + read_1, write_0 + write_1
+    uses_a1 = read_1 + write_1 > 0
+    if left[family] == (np.int64(cursor[family]) if is_tracing else 0):
+        return BUDGET_SPENT
+    if a0 & _U7:
+        state[DETAIL] = a0
+        return MISALIGNED_POINTER
+    if uses_a1 and a1 & _U7:
+        state[DETAIL] = a1
+        return MISALIGNED_POINTER
+    if not is_tracing and state[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > state[TOUCHED_LIMIT]:
+        return BUDGET_SPENT
 
-        extent_0, extent_1 = max(read_0, write_0), max(read_1, write_1)
-        for i in range(extent_0 + extent_1):
-            start = a0 if i < extent_0 else a1
-            doubleword = (start >> _U3) + np.uint64(i if i < extent_0 else i - extent_0)
-            if doubleword >= _DOUBLEWORD_COUNT:
-                state[DETAIL] = doubleword << _U3
-                return MEMORY_FAULT
-            if is_tracing:
-                if last_touch[doubleword] == 0:
-                    return SNAPSHOT_MISMATCH
-            elif np.uint64(last_shard[doubleword]) != state[SHARD]:
-                reason = touch(
-                    doubleword, memory, last_shard, page_is_touched, state, first_address, first_value, first_previous
-                )
-                if reason != _DONE:
-                    state[DETAIL] = doubleword << _U3
-                    return reason
-        if read_1 > 0 and a1 - a0 + np.uint64(8 * read_1) - _U1 < np.uint64(8 * (read_0 + read_1)) - _U1:
-            state[DETAIL] = a1
-            return OVERLAPPING_OPERANDS
-
-        first_0, first_1 = a0 >> _U3, a1 >> _U3
-        for i in range(read_count):
-            io[i] = memory[first_0 + np.uint64(i)] if i < read_0 else memory[first_1 + np.uint64(i - read_0)]
-        if not _compute(np.int64(number - _FIRST_PRECOMPILE), io):
-            state[DETAIL] = number
-            return INVALID_OPERAND
-        target = first_0 if write_0 > 0 else first_1
-
-        left[family] -= 1
+    extent_0, extent_1 = max(read_0, write_0), max(read_1, write_1)
+    for i in range(extent_0 + extent_1):
+        start = a0 if i < extent_0 else a1
+        doubleword = (start >> _U3) + np.uint64(i if i < extent_0 else i - extent_0)
+        if doubleword >= _DOUBLEWORD_COUNT:
+            state[DETAIL] = doubleword << _U3
+            return MEMORY_FAULT
         if is_tracing:
-            clk = state[CLK]
-            at = cursor[family]
-            cursor[family] = at + _EVENT_WORDS[family]
-            events[at] = clk | state[PC] << _U32
-            events[at + _U1] = a0 | (a1 if uses_a1 else _U0) << _U32
-            words = at + _U2
-            times = words + np.uint64(read_count + 2 * write_count)
-            # Times are packed two to a word, the event array being one of words.
-            time_count = read_count + write_count
-            for i in range((time_count + 1) // 2):
-                events[times + np.uint64(i)] = _U0
-            for i in range(read_count):
-                doubleword = first_0 + np.uint64(i) if i < read_0 else first_1 + np.uint64(i - read_0)
-                previous = (np.uint64(last_touch[doubleword]) - _U2) & _LOW32
-                last_touch[doubleword] = clk + _U3 + _U2
-                events[words + np.uint64(i)] = io[i]
-                events[times + np.uint64(i // 2)] |= previous << np.uint64(32 * (i % 2))
-            for i in range(write_count):
-                doubleword = target + np.uint64(i)
-                previous = (np.uint64(last_touch[doubleword]) - _U2) & _LOW32
-                last_touch[doubleword] = clk + _U4 + _U2
-                events[words + np.uint64(read_count + i)] = memory[doubleword]
-                events[words + np.uint64(read_count + write_count + i)] = io[RESULT + i]
-                j = read_count + i
-                events[times + np.uint64(j // 2)] |= previous << np.uint64(32 * (j % 2))
-        for i in range(write_count):
-            memory[target + np.uint64(i)] = io[RESULT + i]
-        return _DONE
+            if last_touch[doubleword] == 0:
+                return SNAPSHOT_MISMATCH
+        elif np.uint64(last_shard[doubleword]) != state[SHARD]:
+            reason = touch(
+                doubleword, memory, last_shard, page_is_touched, state, first_address, first_value, first_previous
+            )
+            if reason != _DONE:
+                state[DETAIL] = doubleword << _U3
+                return reason
+    if read_1 > 0 and a1 - a0 + np.uint64(8 * read_1) - _U1 < np.uint64(8 * (read_0 + read_1)) - _U1:
+        state[DETAIL] = a1
+        return OVERLAPPING_OPERANDS
 
-    return call_precompile
+    first_0, first_1 = a0 >> _U3, a1 >> _U3
+    for i in range(read_count):
+        io[i] = memory[first_0 + np.uint64(i)] if i < read_0 else memory[first_1 + np.uint64(i - read_0)]
+    if not _compute(np.int64(number - _FIRST_PRECOMPILE), io):
+        state[DETAIL] = number
+        return INVALID_OPERAND
+    target = first_0 if write_0 > 0 else first_1
+
+    if not is_tracing:
+        left[family] -= 1
+    else:
+        clk = state[CLK]
+        at = cursor[family]
+        cursor[family] = at + _EVENT_WORDS[family]
+        events[at] = clk | state[PC] << _U32
+        events[at + _U1] = a0 | (a1 if uses_a1 else _U0) << _U32
+        words = at + _U2
+        times = words + np.uint64(read_count + 2 * write_count)
+        # Times are packed two to a word, the event array being one of words.
+        time_count = read_count + write_count
+        for i in range((time_count + 1) // 2):
+            events[times + np.uint64(i)] = _U0
+        for i in range(read_count):
+            doubleword = first_0 + np.uint64(i) if i < read_0 else first_1 + np.uint64(i - read_0)
+            previous = (np.uint64(last_touch[doubleword]) - _U2) & _LOW32
+            last_touch[doubleword] = clk + _U3 + _U2
+            events[words + np.uint64(i)] = io[i]
+            events[times + np.uint64(i // 2)] |= previous << np.uint64(32 * (i % 2))
+        for i in range(write_count):
+            doubleword = target + np.uint64(i)
+            previous = (np.uint64(last_touch[doubleword]) - _U2) & _LOW32
+            last_touch[doubleword] = clk + _U4 + _U2
+            events[words + np.uint64(read_count + i)] = memory[doubleword]
+            events[words + np.uint64(read_count + write_count + i)] = io[RESULT + i]
+            j = read_count + i
+            events[times + np.uint64(j // 2)] |= previous << np.uint64(32 * (j % 2))
+    for i in range(write_count):
+        memory[target + np.uint64(i)] = io[RESULT + i]
+    return _DONE
 
 
 @kernel(inline=True)
@@ -371,20 +398,14 @@ def access_registers(last_access, rs1, rs2, rd, clk):
     """
     Moves the times of a step's three registers on and returns the times before: of rs1, rs2, rd.
 
-    Where one register stands in two places, the later access sees the earlier one. All loads come before all stores:
-    the processor would otherwise wait for each store before the next load.
+    Where one register stands in two places, the later access sees the earlier one. The order of loads and stores does
+    that without a branch, which the processor could not predict.
     """
     previous_rs1 = last_access[rs1]
-    previous_rs2 = last_access[rs2]
-    previous_rd = last_access[rd]
-    if rs2 == rs1:
-        previous_rs2 = clk
-    if rd == rs2:
-        previous_rd = clk + _U1
-    elif rd == rs1:
-        previous_rd = clk
     last_access[rs1] = clk
+    previous_rs2 = last_access[rs2]
     last_access[rs2] = clk + _U1
+    previous_rd = last_access[rd]
     last_access[rd] = clk + _U3
     last_access[NO_RS1] = _U0
     last_access[NO_RS2] = _U0
@@ -394,7 +415,6 @@ def access_registers(last_access, rs1, rs2, rd, clk):
 
 def _make_interpreter(is_tracing: bool) -> Any:
     """`execute` or `trace`: the branches of the other fall away when compiled."""
-    call_precompile = _make_precompile(is_tracing)
 
     @kernel
     def interpret(
@@ -420,7 +440,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
             rs2 = packed >> _U16 & _BYTE
             rd = packed >> _U24 & _BYTE
             family = packed >> _U32 & _BYTE
-            if left[family] == 0:
+            if left[family] == (np.int64(cursor[family]) if is_tracing else 0):
                 break
             a = registers[rs1]
             register_b = registers[rs2]
@@ -447,7 +467,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     memory_family = _LOAD_DOUBLE if is_load else _STORE_DOUBLE
                 else:
                     memory_family = _LOAD_NARROW if is_load else _STORE_NARROW
-                if left[memory_family] == 0:
+                if left[memory_family] == (np.int64(cursor[memory_family]) if is_tracing else 0):
                     break
                 upper = doubleword + _U1
                 if is_crossing and (
@@ -514,8 +534,6 @@ def _make_interpreter(is_tracing: bool) -> Any:
                         upper_new = upper_old & ~(mask >> rest) | (register_b & mask) >> rest
                         memory[upper] = upper_new
                     result = _U0
-                left[memory_family] -= 1
-
                 if is_tracing:
                     at = cursor[memory_family]
                     cursor[memory_family] = at + _EVENT_WORDS[memory_family]
@@ -535,6 +553,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                         events[at + np.uint64(11)] = upper_new
                         events[at + np.uint64(12)] = (upper_time - _U2) & _LOW32
                 else:
+                    left[memory_family] -= 1
                     executions[index] += _U1
                 registers[rd] = result
                 registers[NO_RD] = _U0
@@ -633,8 +652,8 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 stop = _DONE
                 if _FIRST_PRECOMPILE <= number <= _LAST_PRECOMPILE:
                     state[PC], state[CLK] = pc, clk
-                    stop = call_precompile(
-                        number, a0, a1, memory, state, left, io,
+                    stop = _call_precompile(
+                        is_tracing, number, a0, a1, memory, state, left, io,
                         last_shard, page_is_touched, first_address, first_value, first_previous,
                         last_touch, events, cursor,
                     )  # fmt: skip
@@ -651,7 +670,6 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     state[DETAIL] = number
                     reason = UNKNOWN_SYSCALL
                     break
-                left[_ECALL_FAMILY] -= 1
                 if is_tracing:
                     at = cursor[_ECALL_FAMILY]
                     cursor[_ECALL_FAMILY] = at + _EVENT_WORDS[_ECALL_FAMILY]
@@ -665,6 +683,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     last_access[10] = clk + _U1
                     last_access[11] = clk + _U2
                 else:
+                    left[_ECALL_FAMILY] -= 1
                     executions[index] += _U1
                 clk += _U8
                 if stop == HALTED:
@@ -680,7 +699,6 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 reason = UNSUPPORTED_INSTRUCTION
                 break
 
-            left[family] -= 1
             if is_tracing:
                 at = cursor[family]
                 cursor[family] = at + _U7
@@ -693,6 +711,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 events[at + np.uint64(5)] = result
                 events[at + np.uint64(6)] = registers[rd]
             else:
+                left[family] -= 1
                 executions[index] += _U1
             registers[rd] = result
             registers[NO_RD] = _U0
@@ -714,6 +733,7 @@ memory:          (2^29,) uint64, every doubleword by address.
 registers:       (REGISTER_SLOTS,) uint64.
 state:           (STATE_WORDS,) uint64, named above.
 left:            (COUNTER_COUNT,) int64, rows each family may still take; counted down. NO_FAMILY never runs out.
+                 `trace` leaves it alone: there it holds the word of `events` that each family's cursor never passes.
 io:              (IO_WORDS,) uint64, scratch for precompiles.
 executions:      (n,) uint64, how often each instruction was executed; counted up.
 last_shard:      (2^29,) uint16, the last shard that touched each doubleword, 0 = none.

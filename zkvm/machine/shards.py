@@ -244,7 +244,7 @@ class _Planner:
         # An ecall that begins just below this ends below the limit.
         emulator.clk_limit = limits.clk - ECALL_TICKS
         self._register_previous = np.zeros(REGISTER_COUNT, dtype=np.uint32)
-        self._register_mask = _register_mask(emulator.program)
+        self._register_mask = fast.register_mask(emulator.code)
         self._start_registers = np.zeros(REGISTER_COUNT, dtype=np.uint64)
         self._start_pc = 0
 
@@ -349,19 +349,6 @@ def _write_header(file: Any, row_count: int) -> None:
     np.lib.format.write_array_header_2_0(file, header)
 
 
-def _register_mask(program: Program) -> NDArray[np.uint64]:
-    """(n,) uint64: bit r of word i says whether instruction i accesses register r."""
-    code = fast.pack_instructions(program.decoded, program.words)[::2]
-    one = np.uint64(1)
-    mask = np.zeros(len(code), dtype=np.uint64)
-    for shift in (8, 16, 24):
-        # Slots beyond the registers are no registers.
-        mask |= one << (code >> np.uint64(shift) & np.uint64(0xFF))
-    is_ecall = (code & np.uint64(0xFF)) == np.uint64(fast.Operation.ECALL)
-    mask[is_ecall] |= np.uint64(1 << 10 | 1 << 11 | 1 << 17)
-    return mask
-
-
 @dataclass(frozen=True, eq=False)
 class ShardTrace:
     """
@@ -417,9 +404,8 @@ class Tracer:
         state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
         state[fast.PC] = shard.start_pc
         state[fast.CLK_LIMIT] = shard.end_clk
-        left = np.zeros(fast.COUNTER_COUNT, dtype=np.int64)
-        left[:FAMILY_COUNT] = counts
-        left[fast.NO_FAMILY] = CLK_LIMIT
+        left = np.full(fast.COUNTER_COUNT, -1, dtype=np.int64)
+        left[:FAMILY_COUNT] = ends
 
         address = snapshot.address
         self._memory[address] = snapshot.first_value
@@ -432,7 +418,8 @@ class Tracer:
             times = self._last_touch[address]
         finally:
             self._last_touch[address] = 0
-        self._check(snapshot, reason, state, left, times, last_access)
+        is_full = bool((cursor[:FAMILY_COUNT] == ends).all())
+        self._check(snapshot, reason, state, is_full, times, last_access)
 
         events = {
             family: words[starts[family] : starts[family] + counts[family] * sizes[family]].view(EVENT[family])
@@ -454,7 +441,7 @@ class Tracer:
         snapshot: Snapshot,
         reason: int,
         state: NDArray[np.uint64],
-        left: NDArray[np.int64],
+        is_full: bool,
         times: NDArray[np.uint32],
         last_access: NDArray[np.uint64],
     ) -> None:
@@ -464,7 +451,7 @@ class Tracer:
             reason == expected
             and int(state[fast.CLK]) == shard.end_clk
             and (shard.is_last or int(state[fast.PC]) == shard.end_pc)
-            and not left[:FAMILY_COUNT].any()
+            and is_full
             and bool((times > fast.UNTOUCHED).all())
             and bool(((last_access[:REGISTER_COUNT] != 0xFFFF_FFFF) == snapshot.register_is_touched).all())
         )

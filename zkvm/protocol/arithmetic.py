@@ -3,14 +3,16 @@ The values that the verifier computes with, handed to it from outside.
 
 Statement
 ---------
-The verifier is one set of functions. What an element is, and how hashes and sums over columns are computed, is the business of an
-`Arithmetic`: its methods below are all that the verifier uses besides + - * on the values it gets from it.
+The verifier is one set of functions. What an element is, and how hashes and sums over columns are computed, is the
+business of an `Arithmetic`: its methods below are all that the verifier uses besides + - * on the values it gets from
+it.
 
 - `Plain`: integers and `Extension`, one query at a time. Needs no compiler. The meaning.
 - `zkvm.protocol.batched.Batched`: the same values for all queries at once, on compiled kernels.
 - later: recorded values, from which a circuit is made.
 
-A lane is one query. Values that depend on the query (rows, indices, digests of paths) are lane values: single ones here, arrays there.
+A lane is one query. Values that depend on the query (rows, indices, digests of paths) are lane values: single ones
+here, arrays there.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,9 @@
 """
 The verifier's values for all queries at once, on compiled kernels. What each method means: arithmetic.Plain.
 
-A lane value is an array with one entry per query, Montgomery form: rows [queries, width], digests [9, queries], extension elements an
-`ExtensionLanes`. Lanes are filled up to a power of two by repeating the last query, because kernels want one.
+A lane value is an array with one entry per query, Montgomery form: rows [queries, width], digests [9, queries],
+extension elements an `ExtensionLanes`. Lanes are filled up to a power of two by repeating the last query, because
+kernels want one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -118,7 +119,8 @@ class Batched:
             left = left.array
         if isinstance(right, ExtensionLanes):
             right = right.array
-        # A digest known to every lane is one column; broadcasting compares it with all. Both sides are canonical representatives.
+        # A digest known to every lane is one column; broadcasting compares it with all. Both sides are canonical
+        # representatives.
         return bool(np.all(left == right))
 
 

@@ -3,9 +3,11 @@ How transcripts begin, and the global challenge.
 
 Statement
 ---------
-The global challenge is drawn after everything that global messages are made of: version, parameters, machine, program, statement, and by the
-shard tree each shard's index, kind, shape, publics and boundary root. A shard's transcript begins with all of that again, the shard tree
-replaced by the pair drawn from it, and its own header: whoever changes another shard's boundary changes every challenge of this one.
+The global challenge is drawn after everything that global messages are made of: version, parameters, machine, program,
+statement, and by the shard tree each shard's index, kind, shape, publics and boundary root. A shard's transcript
+begins with all of that again, the shard tree
+replaced by the pair drawn from it, and its own header: whoever changes another shard's boundary changes every
+challenge of this one.
 """
 
 from collections.abc import Sequence
@@ -46,8 +48,9 @@ def shard_tree_root(headers: Sequence[ShardHeader]) -> Digest:
     """
     The root over all headers, boundary roots included.
 
-    Neighbours are compressed; a layer of odd length ends in a copy of nothing: its last node moves up as it is. The number of leaves is bound by the
-    statement's shard counts, and every leaf holds its index, so two lists of headers never share a tree.
+    Neighbours are compressed; a layer of odd length ends in a copy of nothing: its last node moves up as it is. The
+    number of leaves is bound by the statement's shard counts, and every leaf holds its index, so two lists of headers
+    never share a tree.
     """
     layer = [hash_elements(header.elements(), SHARD_LEAF_DOMAIN) for header in headers]
     while len(layer) > 1:
@@ -56,7 +59,9 @@ def shard_tree_root(headers: Sequence[ShardHeader]) -> Digest:
     return layer[0]
 
 
-def begin_global(context: Context, headers: Sequence[ShardHeader], hash: Permutation, make: type[Transcript] = Transcript) -> Transcript:
+def begin_global(
+    context: Context, headers: Sequence[ShardHeader], hash: Permutation, make: type[Transcript] = Transcript
+) -> Transcript:
     """The global transcript, up to its proof of work."""
     transcript = context.begin(hash, GLOBAL_TRANSCRIPT, make)
     transcript.absorb("shard tree root", shard_tree_root(headers))
@@ -69,7 +74,11 @@ def draw_logup(transcript: Transcript, scope: str) -> LogUpChallenge:
 
 
 def begin_shard(
-    context: Context, global_challenge: LogUpChallenge, header: ShardHeader, hash: Permutation, make: type[Transcript] = Transcript
+    context: Context,
+    global_challenge: LogUpChallenge,
+    header: ShardHeader,
+    hash: Permutation,
+    make: type[Transcript] = Transcript,
 ) -> Transcript:
     """A shard's transcript, up to and with its boundary root."""
     transcript = context.begin(hash, SHARD_TRANSCRIPT, make)

@@ -1,8 +1,9 @@
 """
 The one way in which the verifier says no.
 
-Every check is made here, by name. The name must be one of errors.CHECKS, which gives the reason. Tests that ask whether a check is necessary
-replace this object by one that lets a single name pass; nothing else in the verifier decides.
+Every check is made here, by name. The name must be one of errors.CHECKS, which gives the reason. Tests that ask
+whether a check is necessary replace this object by one that lets a single name pass; nothing else in the verifier
+decides.
 """
 
 from typing import Any
@@ -14,7 +15,8 @@ class Checks:
     """Makes checks; the first that fails raises RefusalError."""
 
     def equal(self, name: str, left: Any, right: Any, where: str = "") -> None:
-        """The two values are the same: integers, extension elements, digests, or one of these for each query at once."""
+        """The two values are the same: integers, extension elements, digests, or one of these for each query at
+        once."""
         if not bool(left == right):
             self.refuse(name, where)
 

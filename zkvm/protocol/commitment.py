@@ -3,9 +3,10 @@ Commitments: one tree for the matrices of a phase, whatever their heights.
 
 Statement
 ---------
-Of trees as kernels/reference/merkle.py makes them: a leaf per row of the tallest matrices; shorter matrices join where their height is reached.
-Query index q means row q mod height of each matrix. Given rows and a path for q, `root_of_opening` computes the root that
-they lead to; equality with the committed root proves, unless the hash collides, that these are the committed rows.
+Of trees as kernels/reference/merkle.py makes them: a leaf per row of the tallest matrices; shorter matrices join where
+their height is reached. Query index q means row q mod height of each matrix. Given rows and a path for q,
+`root_of_opening` computes the root that they lead to; equality with the committed root proves, unless the hash
+collides, that these are the committed rows.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ def root_of_opening(
     """
     The root, as a lane value.
 
-    log_heights: of the matrices, in the tree's order. rows: one lane value for each. index: the query, any number of bits.
+    log_heights: of the matrices, in the tree's order. rows: one lane value for each. index: the query, any number of
+        bits.
     path: max(log_heights) siblings, from the leaves up.
     """
     top = max(log_heights)

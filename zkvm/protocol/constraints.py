@@ -85,7 +85,8 @@ def folded_constraints_at_point(
     """
     sum_i folding^i C_i(z), from the opened values.
 
-    at_point, at_next: by phase ("fixed", "boundary", "main", "auxiliary"): all columns at z, those read on the next row at z w.
+    at_point, at_next: by phase ("fixed", "boundary", "main", "auxiliary"): all columns at z, those read on the next
+        row at z w.
     sums: by scope, for the chip's scopes. The point is outside the trace's domain.
     """
     first, last = selectors(point, log_height)
@@ -104,10 +105,12 @@ def folded_constraints_at_point(
 
 def quotient_at_point(chunks: Sequence[Extension], point: Extension, log_height: int) -> Extension:
     """
-    Z_H(z) Q(z), Z_H = x^n - 1, from the opened values of the quotient's ten columns: low half, then high half, five columns each.
+    Z_H(z) Q(z), Z_H = x^n - 1, from the opened values of the quotient's ten columns: low half, then high half, five
+    columns each.
     """
     power = point ** (1 << log_height)
     low, high = (
-        sum((value * basis for value, basis in zip(chunks[start : start + DEGREE], BASIS)), ZERO) for start in (0, DEGREE)
+        sum((value * basis for value, basis in zip(chunks[start : start + DEGREE], BASIS)), ZERO)
+        for start in (0, DEGREE)
     )
     return (power - 1) * (low + power * high)

@@ -5,7 +5,8 @@ Statement
 ---------
 - A verifier answers with a `Refusal`: one of the reasons below, and a detail for people that names what failed.
 - Every check of the verifier has a name, and the name fixes the reason: `CHECKS` is the whole list. A check that is not
-  in it cannot be made (zkvm/protocol/checks.py), so the list is complete, and the tests that remove one check at a time run over it.
+  in it cannot be made (zkvm/protocol/checks.py), so the list is complete, and the tests that remove one check at a
+  time run over it.
 """
 
 from dataclasses import dataclass

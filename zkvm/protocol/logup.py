@@ -33,5 +33,8 @@ class LogUpChallenge:
             for _ in message.values:
                 power = power * self.beta
                 beta_powers.append(power)
-            total = total + fingerprint(message.bus.identifier, message.values, self.alpha, beta_powers).inverse() * message.count
+            total = (
+                total
+                + fingerprint(message.bus.identifier, message.values, self.alpha, beta_powers).inverse() * message.count
+            )
         return total

@@ -3,14 +3,17 @@ FRI: the words of all heights are close to polynomials of low degree.
 
 Statement
 ---------
-A word of length N = 2^k is read on the subgroup <omega_N>: a shift of the domain does not change a degree. Folding by m = 2^a with challenge b
-takes the polynomial of degree below m through the m values over one coset {x : x^m = y} and evaluates it at b: with f = sum x^i f_i(x^m), the
-result is sum b^i f_i(y). Where the folded word has the length of other words, they join: f := fold(f) + g * D. Folding ends at 2^(5 +
-log_blowup) values, of which the 2^5 coefficients of the polynomial are sent.
+A word of length N = 2^k is read on the subgroup <omega_N>: a shift of the domain does not change a degree. Folding by
+m = 2^a with challenge b takes the polynomial of degree below m through the m values over one coset {x : x^m = y} and
+evaluates it at b: with f = sum x^i f_i(x^m), the result is sum b^i f_i(y). Where the folded word has the length of
+other words, they join: f := fold(f) + g * D. Folding ends at 2^(5 + log_blowup) values, of which the 2^5 coefficients
+of the polynomial are sent.
 
-A layer is committed as the matrix whose row i is the coset of i: values i, i + N/m, i + 2 N/m, ...; its tree's index is i.
+A layer is committed as the matrix whose row i is the coset of i: values i, i + N/m, i + 2 N/m, ...; its tree's index
+is i.
 
-Source: Ben-Sasson, Bentov, Horesh, Riabzev, Fast Reed-Solomon interactive oracle proofs of proximity (2018); joining as in Plonky3's batched openings.
+Source: Ben-Sasson, Bentov, Horesh, Riabzev, Fast Reed-Solomon interactive oracle proofs of proximity (2018); joining
+as in Plonky3's batched openings.
 """
 
 from collections.abc import Mapping, Sequence

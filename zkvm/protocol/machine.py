@@ -3,9 +3,10 @@ What the protocol is told about a machine: data and a few functions, nothing abo
 
 Statement
 ---------
-A `Machine` is chips, kinds of shards made of them, tables committed once, and the rules that only the verifier can apply: the messages it
-sends itself, and how the public values of the shards fit together. The protocol proves: every shard's chips satisfy their constraints, each
-shard's local messages cancel, the global messages of all shards cancel, all together with the verifier's own.
+A `Machine` is chips, kinds of shards made of them, tables committed once, and the rules that only the verifier can
+apply: the messages it sends itself, and how the public values of the shards fit together. The protocol proves: every
+shard's chips satisfy their constraints, each shard's local messages cancel, the global messages of all shards cancel,
+all together with the verifier's own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,8 @@ MAXIMUM_OUTPUT_LENGTH: int = 256
 """Bytes of public output."""
 
 MAXIMUM_SHARD_COUNT: int = 2**12
-"""Bounds what a verifier reads before any arithmetic; and well below 2^16, by which tokens may move from shard to shard."""
+"""Bounds what a verifier reads before any arithmetic; and well below 2^16, by which tokens may move from shard to
+shard."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Statement:
 
 @dataclass(frozen=True)
 class ProgramKey:
-    """What the verifier needs of a program: computed from the ELF by the set-up, carried by the proof, bound by the program id."""
+    """What the verifier needs of a program: computed from the ELF by the set-up, carried by the proof, bound by the
+    program id."""
 
     root: Digest
     """Of the tree of the program's tables."""
@@ -134,8 +137,10 @@ class Machine:
     """
     Chips, shards, tables and the verifier's own part.
 
-    Rules raise through the Checks they are given: `checks.holds("machine's own chaining rule", condition, "what")`. They, and the functions that
-    make messages, get values that an opponent chose: canonical elements of the right number, nothing more. They must not raise otherwise.
+    Rules raise through the Checks they are given: `checks.holds("machine's own chaining rule", condition, "what")`.
+    They, and the functions that
+    make messages, get values that an opponent chose: canonical elements of the right number, nothing more. They must
+    not raise otherwise.
     """
 
     name: str
@@ -152,7 +157,8 @@ class Machine:
     chaining_rule: Callable[[Checks, ProgramKey, Statement, Sequence[ShardHeader]], None] = _no_rule
     """Everything that ties public values of shards to each other, to the key and to the statement."""
     local_messages: Callable[[ShardKind, Mapping[str, int]], Sequence[Message]] = _no_messages
-    """(kind, publics by name): the verifier's messages on a shard's local buses; as many as the kind says, whatever the values."""
+    """(kind, publics by name): the verifier's messages on a shard's local buses; as many as the kind says, whatever
+    the values."""
     global_messages: Callable[[ProgramKey, Statement], Sequence[Message]] = _no_messages
     """The verifier's messages on the global buses."""
 

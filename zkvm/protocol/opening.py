@@ -7,9 +7,10 @@ For each height, with x a point of the extended domain, f over its columns and w
 
     D(x) = sum c (f(x) - f(z)) / (x - z) + sum c' (f(x) - f(z w)) / (x - z w)
 
-the second sum over the columns that a constraint reads on the next row. If every claimed value is right, D is a polynomial of degree
-below n; if one is wrong, then D is far from every such polynomial but for a few choices of coefficients. The coefficient of opening number j is
-prod_b r_b^(bit b of j): ceil(log2 count) challenges for all of them.
+the second sum over the columns that a constraint reads on the next row. If every claimed value is right, D is a
+polynomial of degree below n; if one is wrong, then D is far from every such polynomial but for a few choices of
+coefficients. The coefficient of opening number j is prod_b r_b^(bit b of j): ceil(log2 count) challenges for all of
+them.
 """
 
 from collections.abc import Sequence
@@ -70,7 +71,8 @@ def quotient_at_query(
     """
     D of one height at the query's point, from opened rows.
 
-    spread: entry_coefficients of each run of openings. sums: claimed_sums. rows: [tree][entry], lane values. log_height: of the traces.
+    spread: entry_coefficients of each run of openings. sums: claimed_sums. rows: [tree][entry], lane values.
+        log_height: of the traces.
     """
     extended = log_height + plan.parameters.log_blowup
     x = arithmetic.domain_point(extended, index, GENERATOR)

@@ -3,8 +3,8 @@ The parameters of a proof, and everything that follows from them and a shape.
 
 Statement
 ---------
-One object. Prover, verifier and calculator (security.py) take every number from here; the proof carries it, the transcript
-absorbs it, and the verifier refuses it if the bits it gives are too few. Nothing else chooses a size.
+One object. Prover, verifier and calculator (security.py) take every number from here; the proof carries it, the
+transcript absorbs it, and the verifier refuses it if the bits it gives are too few. Nothing else chooses a size.
 """
 
 from collections.abc import Iterable, Sequence

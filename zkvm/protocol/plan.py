@@ -3,15 +3,17 @@ What the shape of a shard determines: trees, the order of openings, folds, lengt
 
 Statement
 ---------
-`ShardPlan` is computed by prover and verifier alike from (machine, key heights, kind, heights, parameters). The proof of a shard is then a
-list of fields of known lengths, `ShardPlan.schema`; nothing about its form is read from the proof itself.
+`ShardPlan` is computed by prover and verifier alike from (machine, key heights, kind, heights, parameters). The proof
+of a shard is then a list of fields of known lengths, `ShardPlan.schema`; nothing about its form is read from the proof
+itself.
 
-Trees of a shard, in transcript order: the fixed ones (machine, program), then one per phase: boundary, main, auxiliary, quotient. A tree holds
-the matrices of the chips that have columns in its phase, in machine order. A fixed tree holds all of its matrices, those of absent chips too: their rows are
-opened so that the path can be checked, but take no part in the batch.
+Trees of a shard, in transcript order: the fixed ones (machine, program), then one per phase: boundary, main,
+auxiliary, quotient. A tree holds the matrices of the chips that have columns in its phase, in machine order. A fixed
+tree holds all of its matrices, those of absent chips too: their rows are opened so that the path can be checked, but
+take no part in the batch.
 
-Openings, numbered in this order: tree by tree, chip by chip, all columns at z, then those columns that a constraint reads on the next row
-at z * omega_n.
+Openings, numbered in this order: tree by tree, chip by chip, all columns at z, then those columns that a constraint
+reads on the next row at z * omega_n.
 """
 
 from collections.abc import Sequence
@@ -25,13 +27,14 @@ from zkvm.kernels.reference.poseidon2 import DIGEST_LENGTH, Digest
 from zkvm.protocol.checks import Checks
 from zkvm.protocol.constraints import ChipFacts, chip_facts
 from zkvm.protocol.logup import Message
-from zkvm.protocol.machine import MAXIMUM_SHARD_COUNT, Machine, ProgramKey, ShardHeader, ShardKind
+from zkvm.protocol.machine import MAXIMUM_SHARD_COUNT, Machine, ProgramKey, ShardHeader, ShardKind, Slot
 from zkvm.protocol.parameters import MAXIMUM_LOG_HEIGHT, MINIMUM_LOG_HEIGHT, Fold, Parameters, fold_schedule
 from zkvm.protocol.security import ShardFacts
 
 FIXED_TREES = ("machine", "program")
 QUOTIENT_CHUNK_COUNT: int = 2
-"""The quotient of a degree-3 constraint has degree below 2n: two polynomials of degree below n, low and high coefficients."""
+"""The quotient of a degree-3 constraint has degree below 2n: two polynomials of degree below n, low and high
+coefficients."""
 QUOTIENT_WIDTH: int = QUOTIENT_CHUNK_COUNT * DEGREE
 
 
@@ -252,7 +255,8 @@ def check_shape(checks: Checks, machine: Machine, key: ProgramKey, header: Shard
             checks.holds("chips of the kind", slot is None or not slot.required, f"{where}: {chip.name} is missing")
             continue
         checks.holds("chips of the kind", slot is not None, f"{where}: {chip.name} in a {kind.name} shard")
-        checks.holds("height in bounds", slot.lowest <= height <= slot.highest, f"{where}: {chip.name} 2^{height}")
+        bounds = slot or Slot(chip.name)
+        checks.holds("height in bounds", bounds.lowest <= height <= bounds.highest, f"{where}: {chip.name} 2^{height}")
         if chip.name in fixed_height:
             checks.holds("fixed table height", height == fixed_height[chip.name], f"{where}: {chip.name} 2^{height}")
         present[chip.name] = height
@@ -280,7 +284,8 @@ def check_counts(
 ) -> None:
     """
     On no bus can counts wrap around p: per local bus in each shard, per global bus over all shards, the sum of
-    (rows x largest count) over all interactions whose count the constraints bound, the verifier's own included, stays below p.
+    (rows x largest count) over all interactions whose count the constraints bound, the verifier's own included, stays
+    below p.
     """
     over_all: dict[str, int] = {}
     for message in global_messages:

@@ -11,9 +11,10 @@ Layout of a proof file, all integers little-endian
         | for each shard: kind, heights (one per chip), publics, boundary root (9)
     body = elements u32: the fields of ShardPlan.schema, in order, with no lengths: they follow from the head
 
-Every element is below p (bytes of the output excepted), every byte is used, and there is one encoding of each proof. Reading refuses anything
-else, in time and memory bounded by the limits below: a head is read only if it is short, a body only if its length is what its
-shape says. A reader holds one shard at a time.
+Every element is below p (bytes of the output excepted), every byte is used, and there is one encoding of each proof.
+Reading refuses anything
+else, in time and memory bounded by the limits below: a head is read only if it is short, a body only if its length is
+what its shape says. A reader holds one shard at a time.
 """
 
 import os
@@ -222,7 +223,8 @@ class ProofReader:
         self.head = decode_head(machine, self._read(length), checks)
 
     def check_size(self, plans: Iterable[ShardPlan]) -> None:
-        """Refuses a file that cannot hold exactly these shards, before anything is computed. A stream without a size passes."""
+        """Refuses a file that cannot hold exactly these shards, before anything is computed. A stream without a size
+        passes."""
         if self._file.seekable():
             position = self._file.tell()
             present = self._file.seek(0, os.SEEK_END) - position

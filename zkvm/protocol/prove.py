@@ -3,9 +3,9 @@ The prover: verify.py's steps with the same numbers, each with what the verifier
 
 Statement
 ---------
-Given a run whose traces satisfy the machine's constraints, writes a proof file that the verifier accepts; the same run gives the same bytes.
-One shard is in memory at a time. The only barrier is the global challenge: first every shard's boundary columns are made and committed,
-later every shard is made again, whole.
+Given a run whose traces satisfy the machine's constraints, writes a proof file that the verifier accepts; the same run
+gives the same bytes. One shard is in memory at a time. The only barrier is the global challenge: first every shard's
+boundary columns are made and committed, later every shard is made again, whole.
 """
 
 import hashlib
@@ -40,10 +40,12 @@ from zkvm.protocol.verify import ShardPlans
 from zkvm.protocol.work_folder import WorkFolder
 
 Matrices = Mapping[str, np.ndarray]
-"""By phase ("boundary", "main"): records or (rows, width) uint32, canonical. The prover owns them and changes them in place."""
+"""By phase ("boundary", "main"): records or (rows, width) uint32, canonical. The prover owns them and changes them in
+place."""
 
 STAGES = ("boundary", "global challenge", "fill", "main", "auxiliary", "quotient", "openings", "low degree", "queries")
-"""The names that progress is reported by, in order; all after the second once per shard, the first once per shard before."""
+"""The names that progress is reported by, in order; all after the second once per shard, the first once per shard
+before."""
 
 Progress = Callable[[str, int, int], None]
 """(stage, shard, shard count), when a stage begins."""
@@ -76,7 +78,8 @@ class Options:
     work_folder: Path | None = None
     """Where records are kept for going on after an interruption; None keeps none."""
     self_checks: bool = True
-    """Stop with ProverError as soon as sums do not cancel or a word is not of low degree. Off only in tests of the verifier."""
+    """Stop with ProverError as soon as sums do not cancel or a word is not of low degree. Off only in tests of the
+    verifier."""
     check_rows: bool = False
     """Also evaluate every constraint on every row first, in plain NumPy: slow, and names what is wrong."""
     progress: Progress = field(default=lambda stage, shard, count: None)
@@ -106,7 +109,12 @@ class Prover:
     transcript_type: type[Transcript] = Transcript
 
     def __init__(
-        self, machine: Machine, key: ProgramKey, tables: Mapping[str, FixedTables], parameters: Parameters, options: Options
+        self,
+        machine: Machine,
+        key: ProgramKey,
+        tables: Mapping[str, FixedTables],
+        parameters: Parameters,
+        options: Options,
     ) -> None:
         if parameters.log_blowup != 1:
             raise ProverError("the quotient is computed on the extension of rate 1/2: log_blowup must be 1")
@@ -197,7 +205,9 @@ class Prover:
             commit("main", _of_phase(plan, "main", traces))
             proof["main root"] = _array(trees["main"].root)
             transcript.absorb("main root", trees["main"].root)
-        nonce = self._work(transcript, "local nonce", logup_grinding_bits(plan.facts.local_message_weight, self.parameters))
+        nonce = self._work(
+            transcript, "local nonce", logup_grinding_bits(plan.facts.local_message_weight, self.parameters)
+        )
         proof["local nonce"] = _array([nonce])
         local_challenge = draw_logup(transcript, "local")
         challenges = {"local": local_challenge, "global": global_challenge}
@@ -214,12 +224,18 @@ class Prover:
             if facts.auxiliary_width:
                 auxiliary[facts.name] = columns
         traces.clear()
+        columns = None
         if "auxiliary" in plan.tree_index:
             commit("auxiliary", auxiliary)
             auxiliary.clear()
             proof["auxiliary root"] = _array(trees["auxiliary"].root)
             transcript.absorb("auxiliary root", trees["auxiliary"].root)
-        ordered = [sums[facts.name][scope] for facts, _ in plan.chips for scope in ("local", "global") if scope in sums[facts.name]]
+        ordered = [
+            sums[facts.name][scope]
+            for facts, _ in plan.chips
+            for scope in ("local", "global")
+            if scope in sums[facts.name]
+        ]
         proof["sums"] = _coefficients(ordered)
         transcript.absorb_extensions("sums", ordered)
         if options.self_checks:
@@ -280,7 +296,9 @@ class Prover:
             word = fri.fold(word, transcript.challenge("fold challenge"), fold.log_arity, threads=threads)
             if fold.joins:
                 joining = words.pop(fold.log_height - fold.log_arity)
-                extension.add(word, extension.scale(joining, transcript.challenge("join challenge"), threads=threads), out=word)
+                extension.add(
+                    word, extension.scale(joining, transcript.challenge("join challenge"), threads=threads), out=word
+                )
         proof["layer roots"] = np.array([tree.root for tree in layer_trees], dtype=np.uint32).reshape(-1, DIGEST_LENGTH)
         final_polynomial = self._final_polynomial(word, header)
         proof["final polynomial"] = _coefficients(final_polynomial)
@@ -347,7 +365,9 @@ class Prover:
     def _own(self, matrix: np.ndarray, chip: str, log_height: int, width: int) -> np.ndarray:
         """A given matrix in Montgomery form, in place."""
         if matrix.dtype != np.uint32 or matrix.shape != (1 << log_height, width):
-            raise ProverError(f"chip {chip}: a matrix is {matrix.dtype} {matrix.shape}, not uint32 {(1 << log_height, width)}")
+            raise ProverError(
+                f"chip {chip}: a matrix is {matrix.dtype} {matrix.shape}, not uint32 {(1 << log_height, width)}"
+            )
         return montgomery.to_montgomery(np.ascontiguousarray(matrix), self.threads)
 
     def _fixed_trace(self, chip: str) -> np.ndarray:
@@ -403,7 +423,9 @@ class Prover:
         }
         return {
             (height, is_next): extension.domain_inverses(
-                next_point(point, height) if is_next else point, height + self.parameters.log_blowup, threads=self.threads
+                next_point(point, height) if is_next else point,
+                height + self.parameters.log_blowup,
+                threads=self.threads,
             )
             for height, is_next in sorted(needed)
         }

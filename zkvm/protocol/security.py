@@ -1,11 +1,13 @@
 """
-The security calculator: how many bits each step of a proof is worth, from the parameters and shapes of the proof at hand.
+The security calculator: how many bits each step of a proof is worth, from the parameters and shapes of the proof at
+hand.
 
 Statement
 ---------
-Unique decoding (UDR): a word within distance (1 - rate) / 2 of the code has one nearest codeword, so every committed root stands for one
-set of columns, however many shards share a challenge. Round by round, the error of each challenge is bounded by a formula below; the
-security of a proof is the least of them. Formulas and names follow soundcalc (github.com/ethereum/soundcalc), pinned against its published figures by tests/zkvm/protocol.
+Unique decoding (UDR): a word within distance (1 - rate) / 2 of the code has one nearest codeword, so every committed
+root stands for one set of columns, however many shards share a challenge. Round by round, the error of each challenge
+is bounded by a formula below; the security of a proof is the least of them. Formulas and names follow soundcalc
+(github.com/ethereum/soundcalc), pinned against its published figures by tests/zkvm/protocol.
 
 With n = 2^k rows, rate r, |K| elements in the extension, gamma = (1 - r) / 2:
 - proximity of one random combination: e = (gamma n / r + 1) / |K|
@@ -14,12 +16,13 @@ With n = 2^k rows, rate r, |K| elements in the extension, gamma = (1 - r) / 2:
 - queries: (1 - gamma)^queries, times 2^-work
 - constraints folded by powers (ALI): constraints / |K|
 - the point z (DEEP): (d (n + c - 1) + n - 1) / (|K| - n - n / r), d = constraint degree, c = distinct points per column
-- LogUp: 2 * messages * (fields + 1) / |K|, times 2^-work: the balance, multiplied by all denominators, is a polynomial of degree below messages
-  * (fields + 1) in the challenges; so is the product of denominators, which must not vanish either. (soundcalc counts the first only.)
+- LogUp: 2 * messages * (fields + 1) / |K|, times 2^-work: the balance, multiplied by all denominators, is a polynomial
+  of degree below messages * (fields + 1) in the challenges; so is the product of denominators, which must not vanish
+  either. (soundcalc counts the first only.)
 - hash and transcript: 9 elements of digest and of capacity, collisions at the square root.
 
-Interactive rounds of different shards are different rounds; a union over shards is not taken, as in soundcalc. Nor is one taken over
-the rows below.
+Interactive rounds of different shards are different rounds; a union over shards is not taken, as in soundcalc. Nor is
+one taken over the rows below.
 """
 
 import math

@@ -4,15 +4,17 @@ The transcript: a duplex sponge over Poseidon2 that turns what the prover sent i
 Statement
 ---------
 The state is 15 elements of rate, then 9 of capacity, at first (0, ..., 0 | 0, domain, 0, ..., 0).
-- absorb: elements queue up. When 15 are waiting, or a challenge is asked for, the block of n waiting elements, filled up with
-  zeros, replaces the rate; n is added to the first capacity element; then the permutation.
-- draw: the rate after a permutation holds 15 elements to give out, in order; when they are used up, the permutation is applied again
-  (n = 0 and the rate stays, so that asking for more never looks like absorbing). What is left of them is dropped at the next absorption.
+- absorb: elements queue up. When 15 are waiting, or a challenge is asked for, the block of n waiting elements, filled
+  up with zeros, replaces the rate; n is added to the first capacity element; then the permutation.
+- draw: the rate after a permutation holds 15 elements to give out, in order; when they are used up, the permutation is
+  applied again
+  (n = 0 and the rate stays, so that asking for more never looks like absorbing). What is left of them is dropped at
+  the next absorption.
 - grind: nine drawn elements are the seed of a proof of work; its nonce is absorbed.
 
 Every length that is absorbed follows from the shape, which is absorbed before it, so no lengths are framed.
-Security: a duplex construction with capacity 9 x 30.99 bits: indifferentiable up to 2^139.4 permutations (Bertoni et al., Duplexing the
-sponge, 2011). The domains 16.. keep it apart from the hashes of kernels/reference/poseidon2.py.
+Security: a duplex construction with capacity 9 x 30.99 bits: indifferentiable up to 2^139.4 permutations (Bertoni et
+al., Duplexing the sponge, 2011). The domains 16.. keep it apart from the hashes of kernels/reference/poseidon2.py.
 
 Every absorption and draw has a label. Labels are not hashed: the order is fixed by this version of the protocol, and
 tests/soundness/transcript/inventory.txt lists it.
@@ -72,7 +74,8 @@ class Transcript:
         """
         Indices of bit_count <= 24 bits: the low bits of one drawn element each.
 
-        p = 1 mod 2^24: index 0 comes out with probability 2^-bit_count + 2^-31 at most, which moves the query phase by less than 2^-20 bits.
+        p = 1 mod 2^24: index 0 comes out with probability 2^-bit_count + 2^-31 at most, which moves the query phase by
+        less than 2^-20 bits.
         """
         return [element % 2**bit_count for element in self._draw(count)]
 

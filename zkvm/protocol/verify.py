@@ -3,8 +3,8 @@ The verifier. Read this file first: it is the protocol, in the order of the tran
 
 Statement
 ---------
-`verify` accepts a proof file if, and but for an error of 2^-bits only if, the program with the returned id has a run of the machine, on
-some private input, that ends as the machine's rules demand with the returned output.
+`verify` accepts a proof file if, and but for an error of 2^-bits only if, the program with the returned id has a run
+of the machine, on some private input, that ends as the machine's rules demand with the returned output.
 
     1. read the head         form only; no arithmetic on anything the prover chose
     2. parameters, shapes    lengths, limits, the security calculator
@@ -19,7 +19,8 @@ Step 5 for one shard:
     5.3 absorb quotient root; draw the point z
     5.4 absorb the opened values; every chip's constraints hold at z; draw the batching challenges
     5.5 FRI: absorb a root per layer, draw its challenges; absorb the final polynomial; draw the queries
-    5.6 each query: rows are the committed ones, they give the value of the word, and folding it leads to the final polynomial
+    5.6 each query: rows are the committed ones, they give the value of the word, and folding it leads to the final
+    polynomial
 
 prove.py has the same numbers.
 """
@@ -84,7 +85,8 @@ def verify(
     arithmetic: Arithmetic | None = None,
 ) -> Accepted | Refusal:
     """
-    Verifies a proof file, or its bytes. Never raises on account of what the proof says; a file that cannot be read raises OSError.
+    Verifies a proof file, or its bytes. Never raises on account of what the proof says; a file that cannot be read
+    raises OSError.
 
     required_bits: proofs whose parameters give fewer are refused.
     program_id: the program that the caller wants a proof about; None accepts any and reports which.
@@ -171,7 +173,12 @@ class Verifier:
         return Accepted(context.program_id, head.statement.output, head.statement.shard_counts, security)
 
     def verify_shard(
-        self, context: Context, plan: ShardPlan, header: ShardHeader, global_challenge: LogUpChallenge, proof: ShardProof
+        self,
+        context: Context,
+        plan: ShardPlan,
+        header: ShardHeader,
+        global_challenge: LogUpChallenge,
+        proof: ShardProof,
     ) -> Extension:
         """Step 5 for one shard. Returns the sum of its global messages."""
         machine, checks, arithmetic = self.machine, self.checks, self.arithmetic
@@ -321,7 +328,8 @@ def security_reports(plans: ShardPlans, head: Head, own_global_weight: int) -> t
 
 def check_chaining(checks: Checks, machine: Machine, head: Head) -> None:
     """
-    Kinds come in the machine's order, as many of each as the statement says, and the public values fit together by the machine's rules.
+    Kinds come in the machine's order, as many of each as the statement says, and the public values fit together by the
+    machine's rules.
     """
     kinds = [header.kind for header in head.headers]
     stated = [kind for kind, count in enumerate(head.statement.shard_counts) for _ in range(count)]

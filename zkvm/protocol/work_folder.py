@@ -3,9 +3,10 @@ What a prover keeps on disk, so that a killed run goes on where it was.
 
 Statement
 ---------
-A record is either complete and as written, or absent: it is written beside its place, flushed, and renamed; its content is followed by a
-SHA-256 that reading checks. Records lie in a folder named by the digest of everything that determines them, so a record of another run is
-never taken for one of this. Proofs are deterministic, hence a run that goes on gives the same bytes as one that was never stopped.
+A record is either complete and as written, or absent: it is written beside its place, flushed, and renamed; its
+content is followed by a SHA-256 that reading checks. Records lie in a folder named by the digest of everything that
+determines them, so a record of another run is never taken for one of this. Proofs are deterministic, hence a run that
+goes on gives the same bytes as one that was never stopped.
 """
 
 import hashlib

@@ -1,9 +1,10 @@
 """
 The identity of a chip: a canonical serialisation of everything that decides what its proofs prove, hashed.
 
-In the digest: the field, the chip's name, widths per phase, periodic patterns, publics by name, clk increment, every constraint's polynomial in order,
-every message (bus name, identifier, width, scope, sign, value and count polynomials, largest count), the grouping into auxiliary columns. Not in it: names of columns
-and constraints, descriptions, fillers.
+In the digest: the field, the chip's name, widths per phase, periodic patterns, publics by name, clk increment, every
+constraint's polynomial in order, every message (bus name, identifier, width, scope, sign, value and count
+polynomials, largest count), the grouping into auxiliary columns. Not in it: names of columns and constraints,
+descriptions, fillers.
 """
 
 import hashlib
@@ -30,7 +31,9 @@ def machine_digest(chips: Iterable[Chip]) -> str:
 
 
 def serialise(chip: Chip) -> bytes:
-    """Canonical JSON: lists, integers and strings only. Nodes are numbered in topological order, unused ones left out."""
+    """
+    Canonical JSON: lists, integers and strings only. Nodes are numbered in topological order, unused ones left out.
+    """
     nodes = reachable(chip.roots)
     number = {node.index: i for i, node in enumerate(nodes)}
 

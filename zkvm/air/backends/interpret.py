@@ -1,7 +1,8 @@
 """
 The meaning of a chip: its constraints and messages evaluated on matrices of canonical integers.
 
-`report` and `bus_balance` are the judges of the tests: together they accept exactly what the proof system proves (but for the soundness error).
+`report` and `bus_balance` are the judges of the tests: together they accept exactly what the proof system proves (but
+for the soundness error).
 Plain NumPy over all rows at once; every value is an exact integer in [0, p).
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 from zkvm.air.bus import Bus
 from zkvm.air.chip import Chip
 from zkvm.air.errors import TraceError
-from zkvm.air.expression import Expression, Operation, Phase, evaluate
+from zkvm.air.expression import Expression, Operation, evaluate
 from zkvm.air.report import BusReport, Failure, Imbalance, Origin, Report
 from zkvm.field.koala_bear import PRIME
 
@@ -25,13 +26,16 @@ class Trace(NamedTuple):
 
     chip: Chip
     matrices: Mapping[str, np.ndarray]
-    publics: Mapping[str, int] = {}  # noqa: RUF012  (never changed)
+    publics: Mapping[str, int] = {}
     shard: int = 0
 
 
 @dataclass(frozen=True)
 class ExtraMessage:
-    """What somebody without rows says: the verifier, or recorded traffic that stands for a neighbour. count is signed: a send is positive."""
+    """
+    What somebody without rows says: the verifier, or recorded traffic that stands for a neighbour. count is signed: a
+    send is positive.
+    """
 
     bus: Bus
     values: tuple[int, ...]
@@ -119,7 +123,10 @@ def traffic(trace: Trace) -> list[tuple[int, np.ndarray, np.ndarray, np.ndarray]
 
 
 def bus_balance(
-    traces: Iterable[Trace | tuple[Any, ...]], extra: Iterable[ExtraMessage] = (), limit: int = 100, origin_limit: int = 20
+    traces: Iterable[Trace | tuple[Any, ...]],
+    extra: Iterable[ExtraMessage] = (),
+    limit: int = 100,
+    origin_limit: int = 20,
 ) -> BusReport:
     """
     Lists every tuple whose counts do not cancel modulo p: local buses by shard, global buses over everything given.
@@ -148,7 +155,10 @@ def bus_balance(
                 totals[bus.identifier, shard, tuple(values)] += count
     for message in extra:
         if len(message.values) != message.bus.width:
-            raise TraceError(f"a message of {message.origin} has {len(message.values)} values; bus {message.bus.name} takes {message.bus.width}")
+            raise TraceError(
+                f"a message of {message.origin} has {len(message.values)} values; "
+                f"bus {message.bus.name} takes {message.bus.width}"
+            )
         shard = message.shard if message.bus.scope == "local" else None
         totals[message.bus.identifier, shard, tuple(int(v) % PRIME for v in message.values)] += message.count
 
@@ -186,7 +196,10 @@ def _signed(value: int) -> int:
 
 
 def _evaluate_modulo_p(roots: Iterable[Expression], leaf: Callable[[Expression], np.ndarray]) -> list[np.ndarray]:
-    """`evaluate` for unsigned arrays: a difference is taken as a + (p - b), so that nothing wraps. Products stay below 2^62."""
+    """
+    `evaluate` for unsigned arrays: a difference is taken as a + (p - b), so that nothing wraps. Products stay below
+    2^62.
+    """
     prime = np.uint64(PRIME)
     results = evaluate(roots, lambda node: _Residues(leaf(node)), lambda value: _Residues(value.array % prime))
     return [result.array for result in results]

@@ -3,7 +3,8 @@ A page per chip: statement, columns, constraints in mathematics with degree, mes
 
     python -m zkvm.air.backends.markdown FOLDER [module ...]
 
-writes NAME.md for the chip that each module holds under the name CHIP (or CHIPS, a sequence); without modules, for every module of zkvm.chips that has one.
+writes NAME.md for the chip that each module holds under the name CHIP (or CHIPS, a sequence); without modules, for
+every module of zkvm.chips that has one.
 The pages are committed, so that a review sees mathematics change.
 """
 
@@ -39,8 +40,9 @@ def page(chip: Chip) -> str:
     lines += [
         f"Digest `{chip.digest}`.",
         "",
-        f"{figures.main_columns} main, {figures.boundary_columns} boundary, {figures.fixed_columns} fixed, {figures.auxiliary_columns} auxiliary, "
-        f"{figures.quotient_columns} quotient columns: {figures.cells_per_row} cells a row. {figures.constraint_count} constraints, LogUp included, of degree "
+        f"{figures.main_columns} main, {figures.boundary_columns} boundary, {figures.fixed_columns} fixed, "
+        f"{figures.auxiliary_columns} auxiliary, {figures.quotient_columns} quotient columns: "
+        f"{figures.cells_per_row} cells a row. {figures.constraint_count} constraints, LogUp included, of degree "
         f"{figures.degree} at most. clk grows by {figures.clk_increment} a row at most.",
         "",
         "## Columns",
@@ -106,12 +108,16 @@ def _column_rows(columns: type[Columns], prefix: str) -> list[str]:
         shape = "".join(f"[{size}]" for size in getattr(declared, "shape", ()))
         if isinstance(declared, Periodic):
             pattern = " ".join(map(str, declared.pattern[:16])) + (" ..." if len(declared.pattern) > 16 else "")
-            rows.append(f"| {prefix}{name} | periodic | {len(declared.pattern)}: {pattern} | {_escape(declared.description)} |")
+            rows.append(
+                f"| {prefix}{name} | periodic | {len(declared.pattern)}: {pattern} | {_escape(declared.description)} |"
+            )
         elif isinstance(declared, Group):
             rows.append(f"| {prefix}{name}{shape} | | group | {_escape(declared.description)} |")
             rows += _column_rows(declared.columns, f"{prefix}{name}.")
         else:
-            rows.append(f"| {prefix}{name}{shape} | {declared.phase} | {declared.kind} | {_escape(declared.description)} |")
+            rows.append(
+                f"| {prefix}{name}{shape} | {declared.phase} | {declared.kind} | {_escape(declared.description)} |"
+            )
     return rows
 
 

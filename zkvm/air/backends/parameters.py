@@ -18,8 +18,10 @@ class Parameters:
     opened_values:    (column, point) pairs: every column at z, and those read on the next row at z w.
     constraint_count: with LogUp constraints. degree: the largest.
     message_count:    by bus.
-    count_bounds:     by bus, the sum of the largest counts of its messages, multiplicities of tables left out; times the height it bounds what cancels.
-    cells_per_row:    boundary + main + auxiliary + quotient: what proving a row costs. Fixed columns are committed once, not per proof.
+    count_bounds:     by bus, the sum of the largest counts of its messages, multiplicities of tables left out; times
+                      the height it bounds what cancels.
+    cells_per_row:    boundary + main + auxiliary + quotient: what proving a row costs. Fixed columns are committed
+                      once, not per proof.
     operations:       nodes of the graph that compute.
     """
 

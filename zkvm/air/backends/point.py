@@ -1,8 +1,9 @@
 """
 The verifier's use of a chip: its constraints at one point, from opened values.
 
-Generic over the type of the values: only + - * between them, never a comparison, a branch or an integer operation on one. Integers enter
-through `lift`. So the same code computes with extension elements (verify), recorded values (recursion) or counters (cost).
+Generic over the type of the values: only + - * between them, never a comparison, a branch or an integer operation on
+one. Integers enter through `lift`. So the same code computes with extension elements (verify), recorded values
+(recursion) or counters (cost).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +29,10 @@ class Opened(Generic[Value]):
     What is known about a chip at the point z, with w the generator of its trace domain.
 
     this:           per phase with columns, every column at z.
-    following:      per phase, the columns `chip.next_columns[phase]` at z w, in that order; may lack phases without any.
-    auxiliary:      every base column of the auxiliary matrix at z; auxiliary_next: `chip.auxiliary_next_columns` at z w.
+    following:      per phase, the columns `chip.next_columns[phase]` at z w, in that order; may lack phases without
+                    any.
+    auxiliary:      every base column of the auxiliary matrix at z; auxiliary_next: `chip.auxiliary_next_columns` at z
+                    w.
     periodic:       every pattern of `chip.periodic` at z.
     first, last:    the selectors (Z_H(z) / n) / (z - 1) and (Z_H(z) w^-1 / n) / (z - w^-1).
     """
@@ -115,7 +118,9 @@ def folded_constraints(
     lift: Lift = Extension.from_base,
     basis: Sequence[Value] = BASIS,  # type: ignore[assignment]
 ) -> Value:
-    """sum_i folding^i C_i(z), which an honest prover's Z_H(z) Q(z) equals. Arguments and errors as `constraint_values`."""
+    """
+    sum_i folding^i C_i(z), which an honest prover's Z_H(z) Q(z) equals. Arguments and errors as `constraint_values`.
+    """
     values = constraint_values(chip, opened, publics, challenges, sums, log_height, lift, basis)
     total = values[-1]
     for value in reversed(values[:-1]):
@@ -125,7 +130,8 @@ def folded_constraints(
 
 def periodic_values(chip: Chip, power: Callable[[int], Value], lift: Lift = Extension.from_base) -> list[Value]:
     """
-    Every pattern of `chip.periodic` at z: the polynomial of degree below the period m through the pattern, at z^(n / m).
+    Every pattern of `chip.periodic` at z: the polynomial of degree below the period m through the pattern, at z^(n /
+    m).
 
     power: log2 m -> z^(n / m).
     """
@@ -133,7 +139,7 @@ def periodic_values(chip: Chip, power: Callable[[int], Value], lift: Lift = Exte
     for _, pattern in chip.periodic:
         log_period = len(pattern).bit_length() - 1
         point = power(log_period)
-        coefficients = _interpolate(pattern)
+        coefficients = interpolate_pattern(pattern)
         total = lift(coefficients[-1])
         for coefficient in reversed(coefficients[:-1]):
             total = total * point + lift(coefficient)
@@ -170,8 +176,11 @@ def _beta_powers(chip: Chip, scope: str, challenges: Mapping[str, tuple[Value, V
     return result
 
 
-def _interpolate(pattern: Sequence[int]) -> list[int]:
-    """Coefficients of the polynomial of degree below m with value pattern[i] at omega_m^i, by the definition of the inverse transform."""
+def interpolate_pattern(pattern: Sequence[int]) -> list[int]:
+    """
+    Coefficients of the polynomial of degree below m with value pattern[i] at omega_m^i, by the definition of the
+    inverse transform.
+    """
     m = len(pattern)
     root = koala_bear.inverse(koala_bear.two_adic_generator(m.bit_length() - 1))
     scale = koala_bear.inverse(m)

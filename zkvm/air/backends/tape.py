@@ -3,14 +3,17 @@ The prover's use of a chip: its graph as a linear program, executed by one compi
 
 Statement
 ---------
-`compile_constraints` and `compile_fractions` turn a chip into a `Program`: a list of instructions over registers, each register holding one value for every row of
-a block. There is no compilation per chip: the interpreter (tape_fast.py) is one kernel for all of them.
+`compile_constraints` and `compile_fractions` turn a chip into a `Program`: a list of instructions over registers,
+each register holding one value for every row of a block. There is no compilation per chip: the interpreter
+(tape_fast.py) is one kernel for all of them.
 - constraints: acc = sum_i folding^i C_i, the LogUp constraints included;
 - fractions:   for each auxiliary column the numerator and the denominator of the sum of its group's fractions.
 
-`auxiliary_columns`, `quotient`, `quotient_chunks` are what the protocol calls. Their plain twins are in tape_reference.py.
+`auxiliary_columns`, `quotient`, `quotient_chunks` are what the protocol calls. Their plain twins are in
+tape_reference.py.
 
-Source: the block-at-a-time interpreter is that of vectorised databases (P. Boncz, M. Zukowski, N. Nes, MonetDB/X100: hyper-pipelining query execution, 2005).
+Source: the block-at-a-time interpreter is that of vectorised databases (P. Boncz, M. Zukowski, N. Nes, MonetDB/X100:
+hyper-pipelining query execution, 2005).
 """
 
 from collections import defaultdict
@@ -35,7 +38,7 @@ AUXILIARY = "auxiliary"
 MATRIX_ORDER: tuple[str, ...] = (*PHASES, AUXILIARY)
 """How LOAD numbers matrices."""
 
-RELOAD_DISTANCE: int = 48
+RELOAD_DISTANCE: int = 256
 """A column that is not used again within so many instructions is loaded anew: it then holds no register meanwhile."""
 
 Challenges = Mapping[str, tuple[Extension, Extension]]
@@ -44,15 +47,16 @@ Challenges = Mapping[str, tuple[Extension, Extension]]
 
 class Opcode(IntEnum):
     """
-    The instructions, as (opcode, destination, a, b, c). r: base register, x: extension register (five columns), s: scalar, k: extension constant.
+    The instructions, as (opcode, destination, a, b, c). r: base register, x: extension register (five columns), s:
+    scalar, k: extension constant.
 
     LOAD              r, matrix, column, offset      TABLE             r, pattern
     ADD               r, r, r                        SUBTRACT          r, r, r
     MULTIPLY          r, r, r                        ADD_SCALAR        r, r, s
     SCALAR_SUBTRACT   r, r, s        r = s - a       MULTIPLY_SCALAR   r, r, s
     SET_SCALAR        r, s                           FOLD              -, r, k      acc += a * k
-    X_LOAD            x, matrix, column, offset      X_FINGERPRINT     x, first argument, argument count, k     x = k + sum_j r_j * k_j
-    X_ADD             x, x, x                        X_SUBTRACT        x, x, x
+    X_LOAD            x, matrix, column, offset      X_FINGERPRINT     x, first argument, argument count, k     x = k
+    + sum_j r_j * k_j X_ADD             x, x, x                        X_SUBTRACT        x, x, x
     X_ADD_CONSTANT    x, x, k                        X_MULTIPLY        x, x, x
     X_ADD_BASE        x, x, r, sign                  X_MULTIPLY_BASE   x, x, r, sign    x = +- a * b
     X_FOLD            -, x, k        acc += a * k    X_MULTIPLY_ADD    x, x, r, sign    x += +- a * b
@@ -93,7 +97,8 @@ class Program:
     instructions:    [k, 5] int64. arguments: [m, 2] int64, (base register, extension constant) of fingerprints.
     register_count, extension_register_count: base registers, the two selectors included; extension registers.
     scalars:         expressions of degree 0; their values are the scalars s.
-    constants:       what the extension constants k are: ("fold", i), ("message", index), ("beta", scope, power), ("mean", scope).
+    constants:       what the extension constants k are: ("fold", i), ("message", index), ("beta", scope, power),
+                     ("mean", scope).
     message_scalars: per message, (position, scalar) of values of degree 0, which go into its constant.
     outputs:         fractions only: extension registers of (numerator, denominator), by auxiliary column.
     uses_selectors:  whether the selector registers are read.
@@ -136,11 +141,13 @@ def auxiliary_columns(
     """
     The auxiliary matrix of a trace, and the sum T of each scope.
 
-    matrices:      by phase, the trace: records or (n, width) uint32, natural order; canonical, or in Montgomery form if is_montgomery. n >= 32.
+    matrices:      by phase, the trace: records or (n, width) uint32, natural order; canonical, or in Montgomery form
+                   if is_montgomery. n >= 32.
     publics:       by name, canonical. challenges: (alpha, beta) by scope.
     Returns ([n, 5 k] uint32 in Montgomery form, natural order; {scope: T} for the scopes that the chip uses).
     Extra memory: the result, and per thread the registers of one block.
-    Raises TraceError for matrices of a wrong form. A fingerprint that is 0 gives a column that fails its constraint: probability 2^-125.
+    Raises TraceError for matrices of a wrong form. A fingerprint that is 0 gives a column that fails its constraint:
+    probability 2^-125.
     """
     from zkvm.air.backends import tape_fast
 
@@ -168,11 +175,14 @@ def quotient(
     threads: int | None = None,
 ) -> np.ndarray:
     """
-    The quotient Q = sum_i folding^i C_i / Z_H on the low-degree extension: [2n, 5] uint32, Montgomery form, natural order.
+    The quotient Q = sum_i folding^i C_i / Z_H on the low-degree extension: [2n, 5] uint32, Montgomery form, natural
+    order.
 
-    extended: by phase and "auxiliary", the low-degree extensions [2n, width] of rate 1/2 on 3 <omega_2n>: Montgomery form, natural order. n >= 32.
+    extended: by phase and "auxiliary", the low-degree extensions [2n, width] of rate 1/2 on 3 <omega_2n>: Montgomery
+              form, natural order. n >= 32.
     sums:     T by scope, as `auxiliary_columns` gave them. folding: the challenge lambda.
-    Raises TraceError for matrices of a wrong form. For an invalid trace the result is no low-degree polynomial, and the proof is refused.
+    Raises TraceError for matrices of a wrong form. For an invalid trace the result is no low-degree polynomial, and
+    the proof is refused.
     """
     from zkvm.air.backends import tape_fast
 
@@ -190,7 +200,7 @@ def quotient(
         raise TraceError(f"chip {chip.name}: height {height} is below {chip.minimum_height}")
     program = compile_constraints(chip)
     bound = _bind(chip, program, publics, challenges, sums, folding, height)
-    tables = [_extended_pattern(pattern, height) for _, pattern in chip.periodic]
+    tables = [extended_pattern(pattern, height) for _, pattern in chip.periodic]
     result = np.empty((row_count, 5), dtype=np.uint32)
     tape_fast.quotient(program, bound, checked, tables, result, threads)
     return result
@@ -198,11 +208,12 @@ def quotient(
 
 def quotient_chunks(values: np.ndarray, threads: int | None = None) -> np.ndarray:
     """
-    The low-degree extension of the two halves of Q = Q0 + x^n Q1, deg Q < 2n: [2n, 10], Q0 in columns 0..4 and Q1 in 5..9.
+    The low-degree extension of the two halves of Q = Q0 + x^n Q1, deg Q < 2n: [2n, 10], Q0 in columns 0..4 and Q1 in
+    5..9.
 
     values: [2n, 5], Q on 3 <omega_2n>, natural order, Montgomery form.
-    On the rows of parity j, x^n = (-1)^j 3^n =: +-s, so Q is there a polynomial of degree below n: E_j = Q0 +- s Q1. Interpolating both and
-    extending them gives Q0 = (E_0 + E_1) / 2 and Q1 = (E_0 - E_1) / (2 s) on every row.
+    On the rows of parity j, x^n = (-1)^j 3^n =: +-s, so Q is there a polynomial of degree below n: E_j = Q0 +- s Q1.
+    Interpolating both and extending them gives Q0 = (E_0 + E_1) / 2 and Q1 = (E_0 - E_1) / (2 s) on every row.
     """
     from zkvm.air.backends import tape_fast
 
@@ -269,14 +280,17 @@ def _height(chip: Chip, matrices: Mapping[str, np.ndarray]) -> int:
     return height
 
 
-def _extended_pattern(pattern: tuple[int, ...], height: int) -> np.ndarray:
-    """A periodic column on the low-degree extension: of period 2m, its polynomial being one in x^(n / m). Canonical, uint64."""
-    from zkvm.air.backends.point import _interpolate
+def extended_pattern(pattern: tuple[int, ...], height: int) -> np.ndarray:
+    """
+    A periodic column on the low-degree extension: of period 2m, its polynomial being one in x^(n / m). Canonical,
+    uint64.
+    """
+    from zkvm.air.backends.point import interpolate_pattern
 
     m = len(pattern)
     shift = pow(GENERATOR, height // m, PRIME)
     root = koala_bear.two_adic_generator(m.bit_length())
-    coefficients = _interpolate(pattern)
+    coefficients = interpolate_pattern(pattern)
     values = []
     for i in range(2 * m):
         x, value = shift * pow(root, i, PRIME) % PRIME, 0
@@ -302,8 +316,8 @@ class _Compiler:
     """
     Emits instructions over virtual registers, then allocates real ones by last use.
 
-    Virtual registers are numbered in order of definition, base and extension ones together; every one is defined once but for X_MULTIPLY_ADD, which
-    adds to one defined before.
+    Virtual registers are numbered in order of definition, base and extension ones together; every one is defined once
+    but for X_MULTIPLY_ADD, which adds to one defined before.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -474,7 +488,10 @@ class _Compiler:
     # Real registers.
 
     def finish(self) -> Program:
-        """Allocates registers: one is free again after the instruction that reads it last. Selectors and outputs are never freed."""
+        """
+        Allocates registers: one is free again after the instruction that reads it last. Selectors and outputs are
+        never freed.
+        """
         last_use: dict[int, int] = {}
         for position, instruction in enumerate(self.code):
             for register in self._reads(instruction):
@@ -500,7 +517,8 @@ class _Compiler:
                     a = real[a]
                 if _B_IS_REGISTER[opcode]:
                     b = real[b]
-            # Elementwise instructions may write where they read, so the dying are freed first. A fingerprint reads base and writes extension registers.
+            # Elementwise instructions may write where they read, so the dying are freed first. A fingerprint reads
+            # base and writes extension registers.
             for register in dying.get(position, ()):
                 free[self.is_extension[register]].append(real[register])
             if destination >= 0 and destination not in real:

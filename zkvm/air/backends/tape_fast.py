@@ -1,8 +1,9 @@
 """
 The interpreter of tape programs: one kernel, SIMD over the rows of a block.
 
-A register is BLOCK consecutive words, one for each row of the block, so an instruction is one loop over vectors. Blocks are sized so that the live registers stay
-in the first- or second-level cache; the cost of choosing the instruction is shared by all rows of the block.
+A register is BLOCK consecutive words, one for each row of the block, so an instruction is one loop over vectors.
+Blocks are sized so that the live registers stay in the first- or second-level cache; the cost of choosing the
+instruction is shared by all rows of the block.
 
 Twins: tape_reference.py. All values in Montgomery form.
 """
@@ -127,7 +128,9 @@ def fractions(
         for first in range(start, stop, CHUNK):
             last = min(first + CHUNK, stop)
             for scope, column in columns.items():
-                _accumulate_rows(flat, result.shape[1], column, starts[scope][first // CHUNK], means[scope], first, last)
+                _accumulate_rows(
+                    flat, result.shape[1], column, starts[scope][first // CHUNK], means[scope], first, last
+                )
 
     run_chunks(accumulate, height, CHUNK, threads)
     return sums
@@ -245,8 +248,8 @@ class _Domain:
     """
     The points x of the extension 3 <omega_2n>, as the kernel wants them: one array of Montgomery words.
 
-    [0] omega_2n, [1] 3, [2] w^-1 (the last point of the trace domain, w = omega_n), [3 + j] 1 / Z_H and [5 + j] Z_H / n on rows of parity j,
-    [7 ...] omega_2n^i for i < BLOCK.
+    [0] omega_2n, [1] 3, [2] w^-1 (the last point of the trace domain, w = omega_n), [3 + j] 1 / Z_H and [5 + j] Z_H /
+    n on rows of parity j, [7 ...] omega_2n^i for i < BLOCK.
     """
 
     def __init__(self, row_count: int) -> None:
@@ -313,8 +316,8 @@ def _load_column(registers, destination, scratch, address, stride, first, row_co
 
 @kernel
 def _execute(
-    instructions, arguments, scalars, constants, tables, addresses, strides, registers, extensions, accumulator, scratch,
-    row, block, row_count, next_step, convert,
+    instructions, arguments, scalars, constants, tables, addresses, strides, registers, extensions, accumulator,
+    scratch, row, block, row_count, next_step, convert,
 ):  # fmt: skip
     """
     Runs a program on rows row .. row + block - 1.
@@ -332,7 +335,15 @@ def _execute(
             d *= block
             if opcode == _LOAD:
                 _load_column(
-                    registers, d, scratch, addresses[a] + 4 * b, strides[a], row + c * next_step, row_count, block, convert
+                    registers,
+                    d,
+                    scratch,
+                    addresses[a] + 4 * b,
+                    strides[a],
+                    row + c * next_step,
+                    row_count,
+                    block,
+                    convert,
                 )
             elif opcode == _TABLE:
                 for j in range(0, block, LANES):
@@ -439,14 +450,16 @@ def _execute(
 
 @kernel
 def _run_rows(
-    instructions, arguments, scalars, constants, tables, addresses, strides, shape, mode, convert, groups, domain, result,
-    start, stop,
+    instructions, arguments, scalars, constants, tables, addresses, strides, shape, mode, convert, groups, domain,
+    result, start, stop,
 ):  # fmt: skip
     """
     Runs a program on rows start .. stop - 1 and writes their results; start and stop are multiples of the block.
 
-    shape:   block, row count, rows from this row to the next, base registers, extension registers, whether selectors are used.
-    mode:    _TRACE: result is [rows, 5 * groups] flat, columns and row totals; _EXTENSION: result is [rows, 5] flat, the quotient.
+    shape:   block, row count, rows from this row to the next, base registers, extension registers, whether selectors
+             are used.
+    mode:    _TRACE: result is [rows, 5 * groups] flat, columns and row totals; _EXTENSION: result is [rows, 5] flat,
+             the quotient.
     groups:  [k, 3]: extension registers of numerator and denominator, whether the column is an accumulator.
     domain:  for _EXTENSION, see `_Domain`.
     """
@@ -485,7 +498,8 @@ def _selectors(registers, products, domain, row, block):
     """
     Registers 0 and 1: Z_H / n * 1 / (x - 1) and Z_H w^-1 / n * 1 / (x - w^-1) on rows row .. row + block - 1.
 
-    The 2 * block differences are inverted together, lane by lane (P. Montgomery 1987, 10.3.1). None is 0: x lies outside the trace domain.
+    The 2 * block differences are inverted together, lane by lane (P. Montgomery 1987, 10.3.1). None is 0: x lies
+    outside the trace domain.
     """
     # x = 3 omega^row omega^j
     base, power, exponent = domain[1], domain[0], row
@@ -530,9 +544,11 @@ def _selectors(registers, products, domain, row, block):
 @kernel
 def _divide(extensions, products, groups, result, row, block):
     """
-    Numerators over denominators of one block, into the auxiliary matrix; an accumulator's column takes the row's total of its scope.
+    Numerators over denominators of one block, into the auxiliary matrix; an accumulator's column takes the row's
+    total of its scope.
 
-    All denominators of a lane are inverted together (P. Montgomery 1987, 10.3.1). A denominator 0 counts as 1: its column then fails its constraint.
+    All denominators of a lane are inverted together (P. Montgomery 1987, 10.3.1). A denominator 0 counts as 1: its
+    column then fails its constraint.
     products: [5 * groups * block] scratch.
     """
     group_count = groups.shape[0]

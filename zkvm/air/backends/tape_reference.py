@@ -1,5 +1,6 @@
 """
-The plain twins of tape.py: the same names on canonical integers, row by row from the definitions. They know nothing of programs.
+The plain twins of tape.py: the same names on canonical integers, row by row from the definitions. They know nothing
+of programs.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ import numpy as np
 from zkvm.air import logup
 from zkvm.air.backends.interpret import evaluate_rows
 from zkvm.air.backends.point import Opened, folded_constraints
-from zkvm.air.backends.tape import AUXILIARY, Challenges, _extended_pattern
+from zkvm.air.backends.tape import AUXILIARY, Challenges, extended_pattern
 from zkvm.air.chip import Chip
 from zkvm.field import extension, koala_bear
 from zkvm.field.extension import Extension
@@ -37,9 +38,7 @@ def auxiliary_columns(
             fractions[-1].append(Extension.from_base(message.sign * count) / denominator)
 
     sums = {
-        scope: sum(
-            (f for row in fractions for f, m in zip(row, chip.messages) if m.bus.scope == scope), extension.ZERO
-        )
+        scope: sum((f for row in fractions for f, m in zip(row, chip.messages) if m.bus.scope == scope), extension.ZERO)
         for scope in layout.scopes
     }
     accumulators = {scope: extension.ZERO for scope in layout.scopes}
@@ -66,14 +65,16 @@ def quotient(
     sums: Mapping[str, Extension],
     folding: Extension,
 ) -> list[Extension]:
-    """Q on every row of 3 <omega_2n>, from canonical low-degree extensions [2n, width], by the verifier's own formula."""
+    """
+    Q on every row of 3 <omega_2n>, from canonical low-degree extensions [2n, width], by the verifier's own formula.
+    """
     rows = {name: matrix.tolist() for name, matrix in extended.items()}
     row_count = next(len(r) for r in rows.values())
     height = row_count // 2
     log_height = height.bit_length() - 1
     root = koala_bear.two_adic_generator(log_height + 1)
     last_point = koala_bear.inverse(root * root % PRIME)
-    patterns = [_extended_pattern(pattern, height).tolist() for _, pattern in chip.periodic]
+    patterns = [extended_pattern(pattern, height).tolist() for _, pattern in chip.periodic]
     result = []
     for i in range(row_count):
         x = GENERATOR * pow(root, i, PRIME) % PRIME

@@ -10,7 +10,17 @@ from numba.extending import intrinsic
 
 from zkvm.field.extension import _FROBENIUS, DEGREE
 from zkvm.field.koala_bear import PRIME
-from zkvm.kernels.fast.simd import I32, LANES, VECTOR_IR, Emitter, _require_words, data_pointer, vector_type
+from zkvm.kernels.fast.simd import (
+    HALF_IR,
+    I32,
+    LANES,
+    MONTGOMERY_FACTOR,
+    VECTOR_IR,
+    Emitter,
+    _require_words,
+    data_pointer,
+    vector_type,
+)
 
 element_type = types.UniTuple(vector_type, DEGREE)
 """LANES extension elements in five registers."""
@@ -25,21 +35,55 @@ def _pack(context, builder, values):
 
 
 def _product(emitter, a, b):
-    add, subtract, multiply = emitter.add, emitter.subtract, emitter.multiply
-    c = [None] * (2 * DEGREE - 1)
+    """
+    a * b with one Montgomery reduction per coefficient instead of one per term.
+
+    Coefficient k is sum_i a_i (b x^i)_k, and b x^(i+1) comes from b x^i by one subtraction, since x^5 = 1 - x^2. Terms are below p^2: four of them
+    stay below 2^64, and taking p from the high half whenever it reaches p keeps the sum below 2^32 p, as the reduction wants.
+    """
+    builder = emitter.builder
+    low = ir.Constant(HALF_IR, [2**32 - 1] * (LANES // 2))
+    shift = ir.Constant(HALF_IR, [32] * (LANES // 2))
+    factor = ir.Constant(HALF_IR, [MONTGOMERY_FACTOR] * (LANES // 2))
+    prime = ir.Constant(HALF_IR, [PRIME] * (LANES // 2))
+    prime_in_high_half = ir.Constant(VECTOR_IR, [PRIME * (lane % 2) for lane in range(LANES)])
+    high_halves = ir.Constant(
+        ir.VectorType(I32, LANES), [2 * (lane // 2) + 1 + (lane % 2) * LANES for lane in range(LANES)]
+    )
+
+    def halves(vector):
+        """Even and odd lanes, each as 64-bit lanes."""
+        pairs = builder.bitcast(vector, HALF_IR)
+        return builder.and_(pairs, low), builder.lshr(pairs, shift)
+
+    def lowered(total):
+        words = builder.bitcast(total, VECTOR_IR)
+        return builder.bitcast(emitter.minimum(words, builder.sub(words, prime_in_high_half)), HALF_IR)
+
+    a_halves = [halves(value) for value in a]
+    multiple = [(value, halves(value)) for value in b]
+    terms = [[] for _ in range(DEGREE)]
     for i in range(DEGREE):
-        for j in range(DEGREE):
-            term = multiply(a[i], b[j])
-            c[i + j] = term if c[i + j] is None else add(c[i + j], term)
-    # x^5 = 1 - x^2, x^6 = x - x^3, x^7 = x^2 - x^4, x^8 = x^3 + x^2 - 1.
-    fold = subtract(c[5], c[8])
-    return [
-        add(c[0], fold),
-        add(c[1], c[6]),
-        add(subtract(c[2], fold), c[7]),
-        add(subtract(c[3], c[6]), c[8]),
-        subtract(c[4], c[7]),
-    ]
+        for k in range(DEGREE):
+            terms[k].append([builder.mul(a_halves[i][parity], multiple[k][1][parity]) for parity in range(2)])
+        if i + 1 < DEGREE:
+            difference = emitter.subtract(multiple[1][0], multiple[4][0])
+            multiple = [multiple[4], multiple[0], (difference, halves(difference)), multiple[2], multiple[3]]
+
+    coefficients = []
+    for column in terms:
+        differences = []
+        for parity in range(2):
+            t = [term[parity] for term in column]
+            total = lowered(builder.add(builder.add(t[0], t[1]), builder.add(t[2], t[3])))
+            total = lowered(builder.add(total, t[4]))
+            quotient = builder.and_(builder.mul(builder.and_(total, low), factor), low)
+            words = builder.bitcast(builder.mul(quotient, prime), VECTOR_IR)
+            differences.append(builder.sub(builder.bitcast(total, VECTOR_IR), words))
+        # As in Emitter.multiply: the high half is the result or the result minus p.
+        result = builder.shuffle_vector(*differences, high_halves)
+        coefficients.append(emitter.minimum(result, builder.add(result, emitter.prime)))
+    return coefficients
 
 
 def _frobenius(emitter, a, count):
