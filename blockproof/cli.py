@@ -48,10 +48,13 @@ def _exit_code_of(error: Exception) -> int | None:
     """The exit code of another package's typed error; None for a bug."""
     from witness.errors import WitnessError
     from zkvm.machine.errors import ElfError, InputTooLong, MachineError
+    from zkvm.protocol.errors import ProverError, RefusalError
+    from zkvm.prover import RunFailedError
+    from zkvm.trace import NotProvableError
 
     if isinstance(error, ElfError | InputTooLong | WitnessError):
         return USAGE
-    if isinstance(error, MachineError):
+    if isinstance(error, MachineError | NotProvableError | RunFailedError | RefusalError | ProverError):
         return REFUSED
     return None
 
@@ -106,6 +109,13 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command(*arguments, limits=Limits(steps=max_steps, memory_bytes=_size(max_memory)), **options)
 
     return wrapped
+
+
+def prove_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what decides how, not what, is proven."""
+    command = click.option("--quiet", is_flag=True, help="No progress on standard error.")(command)
+    command = click.option("--threads", type=click.IntRange(min=1), help="Processors to use; all if not given.")(command)
+    return click.option("--memory", default="8G", show_default=True, help="Memory to stay below: it chooses how large shards are.")(command)
 
 
 def _read_input(text: str | None) -> bytes:
@@ -336,6 +346,257 @@ def _print_regions(ran: Any) -> None:
     )  # fmt: skip
 
 
+@vm.command("prove")
+@guest_arguments
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where the proof goes; it appears only when complete.")
+@click.option("--verify", "verify_after", is_flag=True, help="Verify the proof as soon as it is made.")
+@click.option("--check-rows", is_flag=True, help="Check every constraint on every row first: slow, and names what is wrong.")
+@prove_options
+@limit_options
+@json_option
+def vm_prove(
+    guest: str, private_input: str | None, output: Path, verify_after: bool, check_rows: bool, memory: str, threads: int | None, quiet: bool,
+    limits: Any, as_json: bool,
+) -> None:  # fmt: skip
+    """Run GUEST and prove the run. The proof is not private: it may reveal parts of the input.
+
+    Ctrl-C keeps the shards that are done; the same command goes on from there.
+    """
+    import time
+
+    from blockproof.guests import load_guest
+    from blockproof.program_ids import format_id
+    from blockproof.progress import ProgressLine
+    from zkvm.prover import prove_program
+
+    program, content = load_guest(guest), _read_input(private_input)
+    _writable(output)
+    start = time.monotonic()
+    with ProgressLine(enabled=not quiet) as progress:
+        proven = prove_program(
+            program, content, output, memory_bytes=_size(memory), threads=threads, limits=limits, check_rows=check_rows, progress=progress
+        )
+    seconds = time.monotonic() - start
+    if as_json:
+        click.echo(json.dumps({
+            "ok": True, "proof": str(output), "program_id": format_id(proven.program_id), "output": "0x" + proven.result.output.hex(),
+            "steps": proven.result.steps, "execution_shards": proven.shard_counts[0], "memory_shards": proven.shard_counts[1],
+            "proof_bytes": output.stat().st_size, "seconds": round(seconds, 2),
+        }))  # fmt: skip
+    else:
+        click.echo(f"proof {output}: {_bytes(output.stat().st_size)}, {proven.result.steps:,} steps in {proven.shard_counts[0]} shards, {seconds:.1f} s ({proven.result.steps / seconds:,.0f} steps/s)")
+        click.echo(f"  program id {format_id(proven.program_id)}")
+        click.echo(f"  output     0x{proven.result.output.hex()}")
+    if verify_after:
+        _verify_program(output, None, 128.0, as_json)
+
+
+@vm.command("verify")
+@click.argument("proof", type=click.Path(path_type=Path))
+@click.option("--program-id", help="Accept only proofs about this program: an id as `guest id` prints it, or a shipped guest's name.")
+@click.option("--security", type=click.FloatRange(min=1), default=128, show_default=True, help="Refuse proofs of fewer bits.")
+@json_option
+def vm_verify(proof: Path, program_id: str | None, security: float, as_json: bool) -> None:
+    """Verify PROOF. Without --program-id it is proven that *some* program halted with the output; its id is printed."""
+    _verify_program(proof, program_id, security, as_json)
+
+
+def _verify_program(proof: Path, program_id: str | None, required_bits: float, as_json: bool) -> None:
+    import time
+
+    from blockproof.program_ids import format_id, parse_id, shipped_ids
+    from zkvm.protocol.errors import Refusal
+    from zkvm.prover import verify_program
+
+    expected = parse_id(program_id) if program_id else None
+    start = time.monotonic()
+    answer = verify_program(proof, expected_id=expected, required_bits=required_bits)
+    seconds = time.monotonic() - start
+    if isinstance(answer, Refusal):
+        if as_json:
+            click.echo(json.dumps({"ok": False, "reason": answer.reason.value, "detail": answer.detail}))
+        else:
+            click.echo(f"REFUSED  {answer}", err=True)
+        sys.exit(REFUSED)
+    name = next((name for name, known in shipped_ids().items() if known == answer.program_id), None)
+    if as_json:
+        click.echo(json.dumps({
+            "ok": True, "program_id": format_id(answer.program_id), "guest": name, "output": "0x" + answer.output.hex(),
+            "bits": round(answer.bits, 2), "execution_shards": answer.shard_counts[0], "memory_shards": answer.shard_counts[1],
+            "seconds": round(seconds, 3),
+        }))  # fmt: skip
+    else:
+        click.echo(f"ACCEPTED at {answer.bits:.1f} bits in {seconds:.1f} s: the program halted with exit code 0 and this output")
+        click.echo(f"  program id {format_id(answer.program_id)}{f' (shipped guest {name})' if name else ' (not a shipped guest)'}")
+        click.echo(f"  output     0x{answer.output.hex()}")
+
+
+@vm.command("constraints")
+@guest_arguments
+@click.option("--rows", type=click.IntRange(min=12, max=20), default=14, show_default=True, help="log2 of a shard's rows.")
+@limit_options
+@json_option
+def vm_constraints(guest: str, private_input: str | None, rows: int, limits: Any, as_json: bool) -> None:
+    """Run GUEST and check every constraint on every row and every bus, in the clear; no proof is made.
+
+    Lists failing rows by chip and constraint, and tuples that do not cancel. For whoever writes a chip.
+    """
+    from blockproof.guests import load_guest
+    from zkvm.prover import ShardShape, check_program
+
+    problems = list(check_program(load_guest(guest), _read_input(private_input), ShardShape(rows), limits))
+    if as_json:
+        click.echo(json.dumps({"ok": not problems, "problems": problems}))
+    else:
+        for problem in problems:
+            click.echo(problem)
+        if not problems:
+            click.echo("every constraint holds on every row, and every bus is balanced")
+    sys.exit(REFUSED if problems else ACCEPTED)
+
+
+@main.command()
+@click.argument("proof", type=click.Path(path_type=Path))
+@json_option
+def security(proof: Path, as_json: bool) -> None:
+    """How many bits each layer of PROOF is worth, from its own parameters and shapes. Verifies nothing else."""
+    from blockproof.block_proof import open_core
+    from zkvm.prover import proof_facts
+
+    with open_core(proof) as file:
+        head, reports = proof_facts(file)
+    layers = [
+        {"layer": report.layer, "bits": round(report.bits, 2), "limited_by": report.limiting.name, "formula": report.limiting.formula,
+         "rows": [{"name": row.name, "bits": round(row.bits, 2), "formula": row.formula} for row in report.rows]}
+        for report in reports
+    ]  # fmt: skip
+    bits = min(report.bits for report in reports)
+    if as_json:
+        click.echo(json.dumps({"ok": bits >= 128, "bits": round(bits, 2), "layers": layers}))
+    else:
+        for report in reports:
+            click.echo(f"{report.layer}: {report.bits:.1f} bits, limited by {report.limiting.name}")
+            _table([(row.name, f"{row.bits:.1f}", row.formula) for row in report.rows], ("row", "bits", "formula"))
+        click.echo(f"{bits:.1f} bits")
+    sys.exit(ACCEPTED if bits >= 128 else REFUSED)
+
+
+def _writable(output: Path) -> None:
+    """Says so before hours of work, not after."""
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", "make it, or name another output")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write to {folder}", "name another output")
+
+
+# --- block proofs ----------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("block")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where the proof goes; it appears only when complete.")
+@click.option("--chain", help="mainnet, sepolia, hoodi, holesky, or a GENESIS.json, where the input does not name its chain.")
+@click.option("--rpc", help="A node to fetch BLOCK from, where BLOCK is no file.")
+@click.option("--allow-invalid", is_flag=True, help="Also prove that an input does not validate. That says nothing about the block.")
+@click.option("--verify", "verify_after", is_flag=True, help="Verify the proof as soon as it is made.")
+@prove_options
+@json_option
+def prove(
+    block: str, output: Path, chain: str | None, rpc: str | None, allow_invalid: bool, verify_after: bool, memory: str, threads: int | None,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Prove that BLOCK (an input file) is valid. The proof is not private: it may reveal parts of the witness.
+
+    Ctrl-C keeps the shards that are done; the same command goes on from there.
+    """
+    import time
+
+    from blockproof import block_proof, pipeline
+    from blockproof.progress import ProgressLine
+    from witness.chains import load_chain
+
+    loaded = pipeline.load_block(_block_path(block, rpc), load_chain(chain) if chain else None)
+    _writable(output)
+    start = time.monotonic()
+    with ProgressLine(enabled=not quiet) as progress:
+        verdict = block_proof.prove(
+            loaded, output, allow_invalid=allow_invalid, memory_bytes=_size(memory), threads=threads, progress=progress
+        )
+    seconds = time.monotonic() - start
+    steps = verdict.run.result.steps
+    if as_json:
+        click.echo(json.dumps({
+            "ok": True, "proof": str(output), "number": loaded.number, "block_hash": "0x" + loaded.block_hash.hex(), "flag": int(verdict.is_valid),
+            "steps": steps, "proof_bytes": output.stat().st_size, "seconds": round(seconds, 2),
+        }))  # fmt: skip
+    else:
+        click.echo(f"proof {output}: {_bytes(output.stat().st_size)}, block {loaded.number}, {steps:,} steps, {seconds:.1f} s ({steps / seconds:,.0f} steps/s)")
+    if verify_after:
+        _verify_block(output, None, None, None, allow_invalid, 128.0, as_json)
+
+
+@main.command()
+@click.argument("proof", type=click.Path(path_type=Path))
+@click.option("--expect-block-hash", help="Refuse a proof about another block.")
+@click.option("--expect-root", help="Refuse a proof about another new_payload_request_root.")
+@click.option("--program-id", help="Accept proofs of this guest instead of the shipped block guest.")
+@click.option("--allow-invalid", is_flag=True, help="Also accept a proof that an input did not validate.")
+@click.option("--security", "required_bits", type=click.FloatRange(min=1), default=128, show_default=True, help="Refuse proofs of fewer bits.")
+@json_option
+def verify(
+    proof: Path, expect_block_hash: str | None, expect_root: str | None, program_id: str | None, allow_invalid: bool, required_bits: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Verify the block proof PROOF and say what it says, and what it does not."""
+    _verify_block(proof, expect_block_hash, expect_root, program_id, allow_invalid, required_bits, as_json)
+
+
+def _verify_block(
+    path: Path, expect_block_hash: str | None, expect_root: str | None, program_id: str | None, allow_invalid: bool, required_bits: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    import time
+
+    from blockproof import block_proof
+    from blockproof.program_ids import format_id, parse_id
+
+    start = time.monotonic()
+    accepted = block_proof.verify(
+        path, expect_block_hash=_hash(expect_block_hash), expect_root=_hash(expect_root), program_id=parse_id(program_id) if program_id else None,
+        allow_invalid=allow_invalid, required_bits=required_bits,
+    )  # fmt: skip
+    seconds = time.monotonic() - start
+    if as_json:
+        click.echo(json.dumps({
+            "ok": True, "flag": int(accepted.is_valid), "chain_id": accepted.chain_id, "chain": accepted.chain, "fork": accepted.fork.label,
+            "schema_id": accepted.schema_id, "number": accepted.number, "block_hash": "0x" + accepted.block_hash.hex(),
+            "new_payload_request_root": "0x" + accepted.request_root.hex(), "bits": round(accepted.bits, 2),
+            "program_id": format_id(accepted.program_id), "does_not_say": list(accepted.unsaid), "seconds": round(seconds, 3),
+        }))  # fmt: skip
+        return
+    verdict = "valid" if accepted.is_valid else "an input for it did NOT validate"
+    click.echo(f"ACCEPTED at {accepted.bits:.1f} bits in {seconds:.1f} s: block {accepted.number} of {accepted.chain or f'chain {accepted.chain_id}'}, {accepted.fork.label}: {verdict}")
+    click.echo(f"  block hash  0x{accepted.block_hash.hex()}")
+    click.echo(f"  root        0x{accepted.request_root.hex()}")
+    click.echo(f"  program id  {format_id(accepted.program_id)}")
+    click.echo("  the proof does not say")
+    for unsaid in accepted.unsaid:
+        click.echo(f"    - {unsaid}")
+
+
+def _hash(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise UsageError(f"{text[:80]!r} is no hash", "write 0x and 64 hexadecimal digits")
+    return value
+
+
 # --- looking ---------------------------------------------------------------------------------------------------------
 
 
@@ -432,6 +693,52 @@ def guest_list(as_json: bool) -> None:
         click.echo(json.dumps({"ok": True, "guests": shipped}))
     else:
         _table([(name, digest) for name, digest in shipped.items()], ("guest", "sha256"))
+
+
+@guest.command("id")
+@click.argument("guest")
+@json_option
+def guest_id(guest: str, as_json: bool) -> None:
+    """Compute the program id of GUEST (an ELF file or a shipped guest) from its bytes."""
+    from blockproof.program_ids import compute_id, format_id
+
+    text = format_id(compute_id(guest))
+    click.echo(json.dumps({"ok": True, "guest": guest, "program_id": text}) if as_json else text)
+
+
+@guest.command("build")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the ELF; the guest's own folder if not given.")
+@json_option
+def guest_build(folder: Path, output: Path | None, as_json: bool) -> None:
+    """Build the guest whose Cargo.toml lies in FOLDER into an ELF. Needs Debian's rustc-web, cargo-web, rust-web-src and lld."""
+    import hashlib
+
+    from blockproof.guest_build import GuestBuildError, build_guest
+
+    try:
+        elf = build_guest(folder / "Cargo.toml")
+    except GuestBuildError as error:
+        raise UsageError(str(error)) from error
+    path = (output or folder) / f"{folder.resolve().name}.elf"
+    path.write_bytes(elf)
+    digest = hashlib.sha256(elf).hexdigest()
+    click.echo(json.dumps({"ok": True, "elf": str(path), "sha256": digest}) if as_json else f"{path}\n  sha256 {digest}")
+
+
+@guest.command("new")
+@click.argument("name")
+@click.option("--in", "parent", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", help="Where the guest's folder is made.")
+@json_option
+def guest_new(name: str, parent: Path, as_json: bool) -> None:
+    """Start a new guest NAME: a folder with a program that runs natively, in the emulator, and can be proven."""
+    from blockproof.guest_new import GuestNewError, new_guest
+
+    try:
+        folder = new_guest(name, parent)
+    except GuestNewError as error:
+        raise UsageError(str(error)) from error
+    click.echo(json.dumps({"ok": True, "folder": str(folder)}) if as_json else f"{folder}: read its README.md")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import functools
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from zkvm.air.expression import Phase
 from zkvm.chips import program, program_image
@@ -26,11 +26,16 @@ from zkvm.machine.elf import Program
 from zkvm.machine.emulator import Limits, RunResult
 from zkvm.machine.shards import Shard, ShardLimits, plan_shards
 from zkvm.machine_air import GROUPS, TABLE_CHIPS, TABLES_ROOT, riscv_machine
+from zkvm.protocol.arithmetic import Arithmetic, Plain
+from zkvm.protocol.checks import Checks
+from zkvm.protocol.errors import ProverError, Refusal
 from zkvm.protocol.machine import Machine, ProgramKey
 from zkvm.protocol.parameters import Parameters
+from zkvm.protocol.plan import check_shape, messages_weight, shapes_of
+from zkvm.protocol.proof import Head, ProofReader
+from zkvm.protocol.security import Report
+from zkvm.protocol.verify import Accepted, ShardPlans, security_reports, verify
 from zkvm.trace import ProgramTables, RunTrace, table_records
-from zkvm.protocol.errors import ProverError, Refusal
-from zkvm.protocol.verify import Accepted, verify
 
 DEFAULT_MEMORY: Final = 8 << 30
 
@@ -177,18 +182,76 @@ def prove_program(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_program(
+    loaded: Program, private_input: bytes, shape: ShardShape, limits: Limits | None = None
+) -> Iterator[str]:
+    """
+    Runs a program and checks every constraint on every row, and every bus, in the clear. Yields what is wrong, in sentences: chip, row, constraint, or the
+    tuple that does not cancel and who sent it.
+    """
+    from zkvm.air.backends.interpret import ExtraMessage, bus_balance, report
+
+    tables = ProgramTables(loaded)
+    fixed = {chip.name: table_records(chip) for chip in TABLE_CHIPS}
+    fixed |= {program.CHIP.name: tables.instructions(), program_image.CHIP.name: tables.image()}
+    with tempfile.TemporaryDirectory(prefix="blockproof-") as folder:
+        plan = plan_shards(loaded, private_input, shape.limits(), Path(folder), limits)
+        run = RunTrace(tables, plan, b"")
+        machine = the_machine()
+        everywhere, extra = [], []
+        for header in run.headers:
+            kind = machine.kinds[header.kind]
+            publics = dict(zip(kind.publics, header.publics, strict=True))
+            for name, phases in run.matrices(header.index).items():
+                chip = machine.chips[machine.chip_index[name]]
+                matrices = {**phases, **({Phase.FIXED: fixed[name]} if name in fixed else {})}
+                found = report(chip, matrices, publics)
+                if not found:
+                    yield f"shard {header.index}: {found}"
+                everywhere.append((chip, matrices, publics, header.index))
+            extra += [
+                ExtraMessage(m.bus, m.values, m.count, "verifier", header.index)
+                for m in machine.local_messages(kind, publics)
+            ]
+        key = ProgramKey((0,) * 9, tables.log_heights, loaded.entry)
+        extra += [ExtraMessage(m.bus, m.values, m.count) for m in machine.global_messages(key, run.statement)]
+        balance = bus_balance(everywhere, extra)
+        if not balance:
+            yield str(balance)
+
+
 def verify_program(
-    proof: Path | bytes, *, expected_id: Digest | None = None, required_bits: float = 128
+    proof: Path | bytes | BinaryIO, *, expected_id: Digest | None = None, required_bits: float = 128
 ) -> Accepted | Refusal:
     """
-    Verifies a proof file.
+    Verifies a proof: a file's path, its bytes, or an open file from its position to its end.
 
     expected_id: the program that the caller wants; None accepts any and reports which. With numba the queries are checked by compiled
-    kernels, without it by the plain twins: the answer is the same.
+    kernels, without it by the plain twins: the answer is the same. Raises OSError from files, nothing on account of what the proof says.
     """
-    arithmetic = None
-    if HAVE_NUMBA:
-        from zkvm.protocol.batched import Batched
+    return verify(
+        proof, the_machine(), required_bits=required_bits, program_id=expected_id, arithmetic=fastest_arithmetic()
+    )
 
-        arithmetic = Batched()
-    return verify(proof, the_machine(), required_bits=required_bits, program_id=expected_id, arithmetic=arithmetic)
+
+def fastest_arithmetic() -> Arithmetic:
+    """Compiled and batched over queries where numba is there, else plain."""
+    if not HAVE_NUMBA:
+        return Plain()
+    from zkvm.protocol.batched import Batched
+
+    return Batched()
+
+
+def proof_facts(proof: BinaryIO) -> tuple[Head, tuple[Report, ...]]:
+    """
+    The head of a proof and the security calculator's answer for its parameters and shapes. Nothing is verified.
+
+    Raises RefusalError for a file that is no proof of this machine.
+    """
+    machine = the_machine()
+    head = ProofReader(proof, machine, Checks()).head
+    for header, _ in shapes_of(head.headers).values():
+        check_shape(Checks(), machine, head.key, header)
+    own = messages_weight(machine.global_messages(head.key, head.statement))
+    return head, security_reports(ShardPlans(machine, head), head, own)

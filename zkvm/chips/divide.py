@@ -155,8 +155,11 @@ def constrain(air: Any, row: Any) -> None:
     difference: Any = 0
     for i in reversed(range(4)):
         passed = passed + row.differs_at[i]
-        air.zero(f"remainder: limb {i} is equal above the mark", (is_compared - passed) * (divisor[i] - row.remainder[i]))
         difference = difference + row.differs_at[i] * (divisor[i] - row.remainder[i])
+        if i:
+            air.zero(
+                f"remainder: limb {i} is equal above the mark", (is_compared - passed) * (divisor[i] - row.remainder[i])
+            )
     air.equal("remainder: one mark", passed, is_compared)
     air.equal("remainder: the difference at the mark", row.difference, difference)
     check_range(air, "remainder: difference", row.difference - is_compared, LIMB_BITS, is_real)

@@ -48,9 +48,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 @overload
 def kernel(function: Function) -> Function: ...
 @overload
-def kernel(
-    *, parallel: bool = False, inline: bool = False, cache: bool = True
-) -> Callable[[Function], Function]: ...
+def kernel(*, parallel: bool = False, inline: bool = False, cache: bool = True) -> Callable[[Function], Function]: ...
 def kernel(
     function: Function | None = None, *, parallel: bool = False, inline: bool = False, cache: bool = True
 ) -> Any:

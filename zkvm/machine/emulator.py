@@ -192,11 +192,13 @@ class Emulator:
             time = int(self.state[fast.CLK])
             round_limit = min(self.clk_limit, time + STEP_TICKS * remaining)
             self.state[fast.CLK_LIMIT] = round_limit
-            reason = fast.execute(
-                self.code, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
-                self._io, self.executions, self.last_shard, self.page_is_touched,
-                self.first_address, self.first_value, self.first_previous, *self._unused,
-            )  # fmt: skip
+            # Without numba the kernel is plain Python on NumPy words, whose wrapping is intended.
+            with np.errstate(over="ignore"):
+                reason = fast.execute(
+                    self.code, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
+                    self._io, self.executions, self.last_shard, self.page_is_touched,
+                    self.first_address, self.first_value, self.first_previous, *self._unused,
+                )  # fmt: skip
             if reason == fast.HALTED:
                 self._count_call(Syscall.EXIT)
                 return True

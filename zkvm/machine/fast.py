@@ -195,7 +195,6 @@ _PRECOMPILE_SHAPES = np.array(
 )
 
 
-
 def _words_of_mnemonics() -> NDArray[np.uint64]:
     """(256,) uint64 by index into INSTRUCTIONS: a packed instruction's first word, its accessed registers still 0."""
     words = np.full(256, NO_RS1 << 8 | NO_RS2 << 16 | NO_RD << 24 | NO_FAMILY << 32, dtype=np.uint64)
@@ -470,9 +469,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 if left[memory_family] == (np.int64(cursor[memory_family]) if is_tracing else 0):
                     break
                 upper = doubleword + _U1
-                if is_crossing and (
-                    upper == _INPUT_START or upper == _OUTPUT_START or upper >= _DOUBLEWORD_COUNT
-                ):
+                if is_crossing and (upper == _INPUT_START or upper == _OUTPUT_START or upper >= _DOUBLEWORD_COUNT):
                     state[DETAIL] = address
                     reason = MEMORY_FAULT
                     break

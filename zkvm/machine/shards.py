@@ -386,7 +386,8 @@ class Tracer:
         """
         The events and the boundary of a snapshot's shard.
 
-        The events lie in this tracer's own buffer and are overwritten by its next trace. Raises SnapshotMismatch where the shard does not do what the snapshot says.
+        The events lie in this tracer's own buffer and are overwritten by its next trace. Raises SnapshotMismatch
+        where the shard does not do what the snapshot says.
         """
         shard = snapshot.shard
         counts = np.array([shard.families[family] for family in Family], dtype=np.int64)
@@ -411,10 +412,12 @@ class Tracer:
         self._memory[address] = snapshot.first_value
         self._last_touch[address] = fast.UNTOUCHED
         try:
-            reason = fast.trace(
-                self._code, np.uint64(self._program.text_start), self._memory, registers, state, left, self._io,
-                *self._unused, last_access, self._last_touch, words, cursor,
-            )  # fmt: skip
+            # As in the emulator: words wrap.
+            with np.errstate(over="ignore"):
+                reason = fast.trace(
+                    self._code, np.uint64(self._program.text_start), self._memory, registers, state, left, self._io,
+                    *self._unused, last_access, self._last_touch, words, cursor,
+                )  # fmt: skip
             times = self._last_touch[address]
         finally:
             self._last_touch[address] = 0

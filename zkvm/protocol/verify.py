@@ -26,7 +26,7 @@ prove.py has the same numbers.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -77,7 +77,7 @@ class Accepted:
 
 
 def verify(
-    proof: Path | bytes,
+    proof: Path | bytes | BinaryIO,
     machine: Machine,
     *,
     required_bits: float = REQUIRED_BITS,
@@ -85,8 +85,8 @@ def verify(
     arithmetic: Arithmetic | None = None,
 ) -> Accepted | Refusal:
     """
-    Verifies a proof file, or its bytes. Never raises on account of what the proof says; a file that cannot be read
-    raises OSError.
+    Verifies a proof: a file by its path, bytes, or an open file from its position to its end. Never raises on account of
+    what the proof says; a file that cannot be read raises OSError.
 
     required_bits: proofs whose parameters give fewer are refused.
     program_id: the program that the caller wants a proof about; None accepts any and reports which.
@@ -94,10 +94,10 @@ def verify(
     """
     verifier = Verifier(machine, arithmetic or Plain(), required_bits, program_id)
     try:
-        if isinstance(proof, bytes):
-            return verifier.verify(io.BytesIO(proof))
-        with proof.open("rb") as file:
-            return verifier.verify(file)
+        if isinstance(proof, Path):
+            with proof.open("rb") as file:
+                return verifier.verify(file)
+        return verifier.verify(io.BytesIO(proof) if isinstance(proof, bytes) else proof)
     except RefusalError as refused:
         return refused.refusal
     except ZeroDivisionError:
@@ -133,7 +133,7 @@ class Verifier:
         head = reader.head
 
         # 2. Parameters and shapes.
-        for header in (first for first, _ in shapes_of(head.headers).values()):
+        for header in first_of_each_shape(head.headers):
             check_shape(checks, machine, head.key, header)
         global_messages = machine.global_messages(head.key, head.statement)
         check_counts(checks, machine, head.headers, global_messages)
@@ -317,10 +317,15 @@ class ShardPlans:
         return sum(times * self.of(first).facts.global_message_weight for first, times in shapes) + own_weight
 
 
+def first_of_each_shape(headers: Sequence[ShardHeader]) -> list[ShardHeader]:
+    """One header for every different shape."""
+    return [first for first, _ in shapes_of(headers).values()]
+
+
 def security_reports(plans: ShardPlans, head: Head, own_global_weight: int) -> tuple[Report, ...]:
     """The calculator's answer for this proof: the global rows, then each different shape's."""
     reports = [global_report(plans.global_message_weight(own_global_weight), head.parameters)]
-    for header, _ in shapes_of(head.headers).values():
+    for header in first_of_each_shape(head.headers):
         plan = plans.of(header)
         reports.append(shard_report(f"shard {header.index} ({plan.kind.name})", plan.facts, head.parameters))
     return distinct(reports)
