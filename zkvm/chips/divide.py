@@ -14,8 +14,8 @@ With A and B what the operation reads (64 or 32 bits, signed or not):
   limbs below 2^16.
 The overflow -2^(w-1) / -1 needs no case: |Q| = 2^(w-1) is a magnitude like any other, and its w bits are -2^(w-1).
 
-How: the product of magnitudes as in multiply.py, |Q| in limbs and |B| in bytes. It does not pass 2^64, so only the lower
-half is added up, and the upper half's sum of terms, none of which is negative, is 0.
+How: the product of magnitudes as in multiply.py, |Q| in limbs and |B| in bytes. It does not pass 2^64, so only the
+lower half is added up, and the upper half's sum of terms, none of which is negative, is 0.
 
 Padding
 -------

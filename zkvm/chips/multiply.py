@@ -12,8 +12,8 @@ Proves
   upper half (MULW); rd holds it after the step, its limbs below 2^16.
 
 How: a in 16-bit limbs times b in bytes, so that a partial product is below 2^24. The sum at byte position m is
-S_m = sum over 2 i + j = m of a_i b_j, at most four terms: S_m < 2^26. The even ones stand at limb boundaries; an odd one,
-half a limb up, is cut, S_(2n+1) = low + 2^11 high, since 2^8 S = 2^8 low + 2^16 (8 high): nothing overflows.
+S_m = sum over 2 i + j = m of a_i b_j, at most four terms: S_m < 2^26. The even ones stand at limb boundaries; an odd
+one, half a limb up, is cut, S_(2n+1) = low + 2^11 high, since 2^8 S = 2^8 low + 2^16 (8 high): nothing overflows.
 
 Padding
 -------
@@ -89,7 +89,13 @@ def constrain(air: Any, row: Any) -> None:
 
     for i in range(4):
         air.send(
-            BYTE, ByteOperation.AND, row.b[2 * i], row.b[2 * i + 1], row.b_and[i], count=is_real, label=f"bytes of b[{i}]"
+            BYTE,
+            ByteOperation.AND,
+            row.b[2 * i],
+            row.b[2 * i + 1],
+            row.b_and[i],
+            count=is_real,
+            label=f"bytes of b[{i}]",
         )
     signed_top(air, "top limb of a", row.a[3], row.a_is_negative, row.is_mulh + row.is_mulhsu, is_real)
     signed_top(air, "top limb of b", b_limbs[3], row.b_is_negative, row.is_mulh, is_real)
@@ -102,7 +108,8 @@ def constrain(air: Any, row: Any) -> None:
         check_range(air, f"high[{n}]", row.high[n], HIGH_BITS, is_real)
 
     # Limb n: S_2n + 2^8 low_n + 8 high_(n-1) + carry_(n-1) - signs = product_n + 2^16 carry_n. Both sides lie in
-    # (-2^19, 2^28): equal as integers. A negative a stands for a - 2^64, which takes b off the upper half, and likewise b.
+    # (-2^19, 2^28): equal as integers. A negative a stands for a - 2^64, which takes b off the upper half, and b's sign
+    # takes off a.
     for n in range(8):
         total: Any = sums[2 * n] if n < SPLIT_COUNT else 0
         total = total + 2**8 * row.low[n] if n < SPLIT_COUNT else total

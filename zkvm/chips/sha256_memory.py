@@ -11,8 +11,8 @@ Proves
 - the 4 doublewords from a0 on become the SHA-256 compression of what they were with the 64 bytes from a1 on, at clk + 4. State words are native 32-bit
   numbers, the block is the message's bytes.
 
-The state's doublewords are read at clk + 3 and written at clk + 4 in one access, as the token of the read would be taken by the write in any case. The block must
-not overlap the state (the machine traps), so it is read at clk + 3.
+The state's doublewords are read at clk + 3 and written at clk + 4 in one access, as the token of the read would be taken by the write in any case. The block is read at
+clk + 3 as well, so a doubleword of both has no two tokens in order of time: such a call, at which the machine traps, has no proof.
 
 Padding
 -------
@@ -59,8 +59,8 @@ def constrain(air: Any, row: Any) -> None:
     air.receive(SYSCALL, Syscall.SHA256_COMPRESS, row.clk, row.state_address, row.block_address, count=real, label="call")
     for i in range(STATE_DOUBLEWORDS):
         access(
-            air, f"state {i}", row.state_access[i], MEMORY_SPACE, row.state_address + i, row.clk + PRECOMPILE_WRITE_SLOT,
-            row.old[i], row.new[i], real,
+            air, f"state {i}", row.state_access[i], MEMORY_SPACE, row.state_address + i, row.clk + PRECOMPILE_READ_SLOT,
+            row.old[i], row.new[i], real, lasts=PRECOMPILE_WRITE_SLOT - PRECOMPILE_READ_SLOT,
         )  # fmt: skip
     # A big-endian word of the message has the bytes of two limbs in reverse: the first limb, its bytes swapped, is the word's high limb.
     words: list[Any] = []
@@ -103,7 +103,7 @@ def fill(program, events, rows, counts):
         row.state_address = event.a0 >> 3
         row.block_address = event.a1 >> 3
         for k in range(STATE_DOUBLEWORDS):
-            fill_access(row.state_access[k], event.previous_read[k], event.clk + PRECOMPILE_WRITE_SLOT, counts)
+            fill_access(row.state_access[k], event.previous_read[k], event.clk + PRECOMPILE_READ_SLOT, counts)
             fill_limbs(row.old[k], event.read[k])
             fill_limbs(row.new[k], event.write[k])
             for j in range(4):

@@ -12,10 +12,10 @@ Proves
   the upper 32 bits.
 - rd holds the result after the step, its limbs below 2^16.
 
-How: b = bits + 16 k + ..., bits below 16. Every limb of a is cut in two, a part that stays in its limb (`kept`, 16 - bits
-wide) and a part that moves to the neighbour (`moved`, bits wide): left, the upper bits move up; right, the lower bits move
-down. `power` is 2^bits. Products are with `power` only, where 2^16 / power would be needed the equation is multiplied
-by it. Which limb goes where is one of 12 marks: direction, width and k.
+How: b = bits + 16 k + ..., bits below 16. Every limb of a is cut in two, a part that stays in its limb (`kept`,
+16 - bits wide) and a part that moves to the neighbour (`moved`, bits wide): left, the upper bits move up; right, the
+lower bits move down. `power` is 2^bits. Products are with `power` only: where 2^16 / power would be needed, the
+equation is multiplied by it. Which limb goes where is one of 12 marks: direction, width and k.
 
 Padding
 -------
@@ -84,7 +84,11 @@ def constrain(air: Any, row: Any) -> None:
     amount = bits + 16 * sum_of(k * mark for kind in marks for k, mark in enumerate(kind))
     air.zero("only a word shift ignores a bit", row.ignored * (1 - is_word))
     check_range(
-        air, "the rest of b[0]", (row.b[0] - amount - 32 * row.ignored) / 2**AMOUNT_BITS, LIMB_BITS - AMOUNT_BITS, is_real
+        air,
+        "the rest of b[0]",
+        (row.b[0] - amount - 32 * row.ignored) / 2**AMOUNT_BITS,
+        LIMB_BITS - AMOUNT_BITS,
+        is_real,
     )
     # power = prod (2^(2^i) if bits[i] else 1); the lower two factors stand on the left side as their inverses.
     air.equal(
@@ -101,12 +105,15 @@ def constrain(air: Any, row: Any) -> None:
         air.when(left + left_word).equal(
             f"left: parts of limb {i}", row.a[i] * row.power, row.kept[i] * row.power + row.moved[i] * LIMB
         )
-        air.when(right + right_word).equal(f"right: parts of limb {i}", row.a[i], row.moved[i] + row.kept[i] * row.power)
+        air.when(right + right_word).equal(
+            f"right: parts of limb {i}", row.a[i], row.moved[i] + row.kept[i] * row.power
+        )
 
     # The sign.
-    signed_limb = row.is_arithmetic * (right * row.a[3] + right_word * row.a[1]) + (
-        left_word + (1 - row.is_arithmetic) * right_word
-    ) * row.result[1]
+    signed_limb = (
+        row.is_arithmetic * (right * row.a[3] + right_word * row.a[1])
+        + (left_word + (1 - row.is_arithmetic) * right_word) * row.result[1]
+    )
     air.equal("sign and rest", signed_limb, TOP_BIT * row.sign + row.rest)
     check_top_bit(air, "rest", TOP_BIT * row.sign + row.rest, row.sign, is_real)
     air.equal("the bit that enters", row.fill, row.is_arithmetic * row.sign)
@@ -143,8 +150,8 @@ def place_right(air: Any, claim: str, row: Any, i: int, k: int, top: int) -> Non
     """
     Limb i of the result of a right shift by k limbs and bits; `top` is the operand's highest limb.
 
-    result = kept + moved 2^16 / power, times power. Above the top limb stand copies of `fill`: 2^bits - 1 times it moves
-    down into the top limb.
+    result = kept + moved 2^16 / power, times power. Above the top limb stand copies of `fill`: 2^bits - 1 times it
+    moves down into the top limb.
     """
     if i + k > top:
         air.equal(f"{claim}: limb {i}", row.result[i], ALL_ONES * row.fill)

@@ -158,8 +158,6 @@ _LOWER_START = np.uint64(memory_map.DATA_START >> 3)
 _LOWER_END = np.uint64(memory_map.OUTPUT_END >> 3)
 _UPPER_START = np.uint64(memory_map.RAM_START >> 3)
 _UPPER_END = np.uint64(memory_map.RAM_END >> 3)
-_INPUT_START = np.uint64(memory_map.INPUT_START >> 3)
-_OUTPUT_START = np.uint64(memory_map.OUTPUT_START >> 3)
 
 # Operations and families as plain integers: the compiler takes enums, but types them anew at every use.
 _ADD, _SUB, _ADDW, _SUBW = int(Operation.ADD), int(Operation.SUB), int(Operation.ADDW), int(Operation.SUBW)
@@ -469,7 +467,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 if left[memory_family] == (np.int64(cursor[memory_family]) if is_tracing else 0):
                     break
                 upper = doubleword + _U1
-                if is_crossing and (upper == _INPUT_START or upper == _OUTPUT_START or upper >= _DOUBLEWORD_COUNT):
+                if is_crossing and upper >= _DOUBLEWORD_COUNT:
                     state[DETAIL] = address
                     reason = MEMORY_FAULT
                     break

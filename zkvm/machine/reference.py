@@ -288,11 +288,11 @@ class ReferenceMachine:
         byte_count = ACCESS_BYTES[operation]
         a, b, is_load = self._operands(decoded)
         address = (a + decoded.immediate) & MASK64
-        if not memory_map.is_readable(address, byte_count):
-            raise MemoryFault(self.pc, address)
         family = memory_family(operation, address)
         low, bit = address // 8, address % 8 * 8
         addresses = (low, low + 1) if family == Family.MEMORY_CROSSING else (low,)
+        if not memory_map.words_are_readable(8 * low, 8 * len(addresses)):
+            raise MemoryFault(self.pc, address)
         old = [self.memory.get(doubleword, 0) for doubleword in addresses]
         joined = sum(word << 64 * position for position, word in enumerate(old))
         mask = (1 << 8 * byte_count) - 1

@@ -5,9 +5,8 @@ Statement
 ---------
 The global challenge is drawn after everything that global messages are made of: version, parameters, machine, program,
 statement, and by the shard tree each shard's index, kind, shape, publics and boundary root. A shard's transcript
-begins with all of that again, the shard tree
-replaced by the pair drawn from it, and its own header: whoever changes another shard's boundary changes every
-challenge of this one.
+begins with all of that again, the shard tree replaced by the pair drawn from it, and its own header: whoever changes
+another shard's boundary changes every challenge of this one.
 """
 
 from collections.abc import Sequence
@@ -48,8 +47,7 @@ def shard_tree_root(headers: Sequence[ShardHeader]) -> Digest:
     """
     The root over all headers, boundary roots included.
 
-    Neighbours are compressed; a layer of odd length ends in a copy of nothing: its last node moves up as it is. The
-    number of leaves is bound by the statement's shard counts, and every leaf holds its index, so two lists of headers
+    Neighbours are compressed; the last node of a layer of odd length moves up as it is. The number of leaves is bound by the statement's shard counts, and every leaf holds its index, so two lists of headers
     never share a tree.
     """
     layer = [hash_elements(header.elements(), SHARD_LEAF_DOMAIN) for header in headers]

@@ -15,8 +15,7 @@ class Checks:
     """Makes checks; the first that fails raises RefusalError."""
 
     def equal(self, name: str, left: Any, right: Any, where: str = "") -> None:
-        """The two values are the same: integers, extension elements, digests, or one of these for each query at
-        once."""
+        """The two values are the same."""
         if not bool(left == right):
             self.refuse(name, where)
 

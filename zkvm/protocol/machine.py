@@ -138,9 +138,8 @@ class Machine:
     Chips, shards, tables and the verifier's own part.
 
     Rules raise through the Checks they are given: `checks.holds("machine's own chaining rule", condition, "what")`.
-    They, and the functions that
-    make messages, get values that an opponent chose: canonical elements of the right number, nothing more. They must
-    not raise otherwise.
+    They, and the functions that make messages, get values that an opponent chose: canonical elements of the right
+    number, nothing more. They must not raise otherwise.
     """
 
     name: str

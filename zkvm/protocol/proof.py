@@ -12,9 +12,8 @@ Layout of a proof file, all integers little-endian
     body = elements u32: the fields of ShardPlan.schema, in order, with no lengths: they follow from the head
 
 Every element is below p (bytes of the output excepted), every byte is used, and there is one encoding of each proof.
-Reading refuses anything
-else, in time and memory bounded by the limits below: a head is read only if it is short, a body only if its length is
-what its shape says. A reader holds one shard at a time.
+Reading refuses anything else, in time and memory bounded by the limits below: a head is read only if it is short, a
+body only if its length is what its shape says. A reader holds one shard at a time.
 """
 
 import os

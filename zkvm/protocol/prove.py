@@ -80,6 +80,8 @@ class Options:
     self_checks: bool = True
     """Stop with ProverError as soon as sums do not cancel or a word is not of low degree. Off only in tests of the
     verifier."""
+    keep_records: bool = False
+    """Leave the records in the work folder after the proof is complete."""
     check_rows: bool = False
     """Also evaluate every constraint on every row first, in plain NumPy: slow, and names what is wrong."""
     progress: Progress = field(default=lambda stage, shard, count: None)
@@ -169,6 +171,8 @@ class Prover:
             if self.options.self_checks and global_sum != ZERO:
                 raise ProverError("the messages of the global buses do not cancel over all shards")
             writer.close()
+            if folder and not self.options.keep_records:
+                folder.remove()
         except BaseException:
             writer.discard()
             raise
@@ -345,21 +349,22 @@ class Prover:
         """[chip][phase] -> the trace, fixed columns included, Montgomery form."""
         given = run.matrices(header.index)
         traces: dict[str, dict[str, np.ndarray]] = {}
-        for facts, log_height in plan.chips:
+        for facts, _ in plan.chips:
             if facts.name not in given:
                 raise ProverError(f"shard {header.index}: the rows of chip {facts.name} are missing")
-            of_chip: dict[str, np.ndarray] = {}
-            for phase, width in (("boundary", facts.boundary_width), ("main", facts.main_width)):
-                if width:
-                    of_chip[phase] = as_matrix(given[facts.name][phase])
-            if self.options.check_rows:
-                self._check_rows(facts.name, header, of_chip, publics)
+            widths = {"boundary": facts.boundary_width, "main": facts.main_width}
+            traces[facts.name] = {
+                phase: as_matrix(given[facts.name][phase]) for phase, width in widths.items() if width
+            }
+        if self.options.check_rows:
+            self._check_rows(plan, header, traces, publics)
+        for facts, log_height in plan.chips:
+            of_chip = traces[facts.name]
             for phase, matrix in of_chip.items():
                 width = facts.boundary_width if phase == "boundary" else facts.main_width
                 of_chip[phase] = self._own(matrix, facts.name, log_height, width)
             if facts.fixed_width:
                 of_chip[Phase.FIXED] = self._fixed_trace(facts.name)
-            traces[facts.name] = of_chip
         return traces
 
     def _own(self, matrix: np.ndarray, chip: str, log_height: int, width: int) -> np.ndarray:
@@ -376,14 +381,28 @@ class Prover:
                 return tables.traces[chip]
         raise ProverError(f"there are no fixed columns for chip {chip}")
 
-    def _check_rows(self, name: str, header: ShardHeader, matrices: Matrices, publics: Mapping[str, int]) -> None:
-        chip = self.machine.chips[self.machine.chip_index[name]]
-        all_matrices = dict(matrices)
-        if chip.widths[Phase.FIXED]:
-            all_matrices[Phase.FIXED] = montgomery.from_montgomery(self._fixed_trace(name).copy(), self.threads)
-        report = interpret.report(chip, all_matrices, publics)
-        if report.failures:
-            raise ProverError(f"shard {header.index}: {report}")
+    def _check_rows(
+        self, plan: ShardPlan, header: ShardHeader, traces: Mapping[str, Matrices], publics: Mapping[str, int]
+    ) -> None:
+        """Every constraint on every row, and every local tuple; the error lists what fails. traces: canonical."""
+        where, chips = f"shard {header.index}", []
+        for facts, _ in plan.chips:
+            chip = self.machine.chips[self.machine.chip_index[facts.name]]
+            matrices = dict(traces[facts.name])
+            if facts.fixed_width:
+                matrices[Phase.FIXED] = montgomery.from_montgomery(self._fixed_trace(facts.name).copy(), self.threads)
+            report = interpret.report(chip, matrices, publics)
+            if not report.is_valid:
+                raise ProverError(f"{where}: {report}")
+            chips.append(interpret.Trace(chip, matrices, publics, header.index))
+        own = [
+            interpret.ExtraMessage(message.bus, message.values, message.count, shard=header.index)
+            for message in self.machine.local_messages(plan.kind, publics)
+        ]
+        balance = interpret.bus_balance(chips, own)
+        local = [imbalance for imbalance in balance.imbalances if imbalance.shard is not None]
+        if local:
+            raise ProverError(f"{where}: " + "\n".join(str(imbalance) for imbalance in local))
 
     def _commit_boundary(
         self, plan: ShardPlan, header: ShardHeader, traces: Mapping[str, Matrices], commit: Callable, trees: Mapping

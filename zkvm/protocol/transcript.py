@@ -7,9 +7,8 @@ The state is 15 elements of rate, then 9 of capacity, at first (0, ..., 0 | 0, d
 - absorb: elements queue up. When 15 are waiting, or a challenge is asked for, the block of n waiting elements, filled
   up with zeros, replaces the rate; n is added to the first capacity element; then the permutation.
 - draw: the rate after a permutation holds 15 elements to give out, in order; when they are used up, the permutation is
-  applied again
-  (n = 0 and the rate stays, so that asking for more never looks like absorbing). What is left of them is dropped at
-  the next absorption.
+  applied again (n = 0 and the rate stays, so that asking for more never looks like absorbing). What is left of them is
+  dropped at the next absorption.
 - grind: nine drawn elements are the seed of a proof of work; its nonce is absorbed.
 
 Every length that is absorbed follows from the shape, which is absorbed before it, so no lengths are framed.

@@ -8,7 +8,6 @@ Parts that several chips share. Each states what it needs (Given) and what holds
     limbs       addition and negation of 16-bit limbs, limbs from bytes, padding of shorter numbers
     sign        the top bit of a limb
     comparison  less than and equality of two 64-bit numbers, signed or not
-    zero        whether an expression is zero
 
 A gadget is a `Columns` class that a chip takes in by `group(...)` where it has cells of its own, a function of `air`
 that declares constraints and messages, and a `fill_...` kernel that writes the cells and counts the look-ups.

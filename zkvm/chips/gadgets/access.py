@@ -3,7 +3,7 @@ One access to a register or a doubleword.
 
 Given
 -----
-- count is 0 or 1; 0 <= time < 2^24 as an integer (the state bus starts at 4, grows by at most 8 a row, and the verifier
+- count is 0 or 1; 0 <= time < 2^24 as an integer (the state bus starts at 0, grows by at most 8 a row, and the verifier
   bounds rows x increment).
 - Tokens of the memory bus carry limbs below 2^16: this holds for every token the boundary opens, and for every token
   sent here if the caller has range-checked what it writes.
@@ -51,15 +51,29 @@ class RegisterAccess(Access):
 
 
 def access(
-    air: Any, name: str, cells: Any, space: Any, address: Any, time: Any, old: Any, new: Any, count: Any
+    air: Any,
+    name: str,
+    cells: Any,
+    space: Any,
+    address: Any,
+    time: Any,
+    old: Any,
+    new: Any,
+    count: Any,
+    *,
+    lasts: int = 0,
 ) -> None:
-    """Reads `old` and writes `new` at (space, address); a read writes what it read. `name` labels the messages."""
+    """
+    Reads `old` and writes `new` at (space, address); a read writes what it read. `name` labels the messages.
+
+    lasts: reads at `time` and writes so many ticks later: no other access of the address fits in between.
+    """
     # gap_low < 2^16 and gap_high < 2^8 make the gap an integer below 2^24.
     gap_high = (time - cells.previous_clk - 1 - cells.gap_low) / LIMB
     check_range(air, f"{name}: gap_low", cells.gap_low, LIMB_BITS, count)
     check_range(air, f"{name}: gap_high", gap_high, GAP_HIGH_BITS, count)
     air.receive(MEMORY, space, address, cells.previous_clk, *old, count=count, label=f"{name}: token in")
-    air.send(MEMORY, space, address, time, *new, count=count, label=f"{name}: token out")
+    air.send(MEMORY, space, address, time + lasts, *new, count=count, label=f"{name}: token out")
 
 
 def read_register(air: Any, name: str, cells: Any, time: Any, value: Any, count: Any) -> None:
@@ -68,13 +82,13 @@ def read_register(air: Any, name: str, cells: Any, time: Any, value: Any, count:
 
 
 def write_register(air: Any, name: str, cells: Any, time: Any, old: Any, new: Any, count: Any) -> None:
-    """The register cells.register changes from `old` to `new` at `time`. The caller proves that new's limbs are limbs."""
+    """The register cells.register changes from `old` to `new` at `time`. The caller range-checks new's limbs."""
     access(air, name, cells, REGISTER_SPACE, cells.register, time, old, new, count)
 
 
 @kernel(inline=True)
 def fill_access(cells, previous, time, counts):
-    """Writes previous_clk and gap_low (not the register) and counts the two range checks; -1 <= previous < time < 2^24."""
+    """Writes previous_clk and gap_low and counts their two range checks; -1 <= previous < time < 2^24."""
     gap = int(time) - int(previous) - 1
     cells.previous_clk = previous if previous >= 0 else previous + PRIME
     cells.gap_low = gap & 0xFFFF

@@ -52,9 +52,7 @@ def compare(air: Any, cells: Any, a: Any, b: Any, is_signed: Any, is_real: Any) 
         air.zero(f"comparison: limb {i} is equal above the mark", (1 - passed) * (a[i] - b[i]))
         signed_difference = signed_difference + cells.differs_at[i] * (b[i] - a[i])
     air.bit("comparison: one mark at most", passed)
-    air.equal(
-        "comparison: the difference at the mark", cells.difference, (2 * cells.is_less - 1) * signed_difference
-    )
+    air.equal("comparison: the difference at the mark", cells.difference, (2 * cells.is_less - 1) * signed_difference)
     air.zero("comparison: equal numbers are not less", (1 - passed) * cells.is_less)
     # Top limbs read as signed lie in [-2^15, 2^15), so a difference is at most 2^16 - 1 in every case.
     check_range(air, "comparison: difference", cells.difference - passed, LIMB_BITS, is_real)

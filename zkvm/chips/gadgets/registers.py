@@ -41,9 +41,7 @@ class Frame(Columns):
     old = limbs("value of rd before the step")
 
 
-def frame(
-    air: Any, cells: Any, operation: Any, is_real: Any, is_immediate: Any, a: Any, b: Any, result: Any
-) -> None:
+def frame(air: Any, cells: Any, operation: Any, is_real: Any, is_immediate: Any, a: Any, b: Any, result: Any) -> None:
     """
     Everything around the operation. operation: without IMMEDIATE_FLAG; is_immediate: an expression or the constant 0.
 
