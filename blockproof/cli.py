@@ -148,6 +148,11 @@ def _table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
         click.echo("  " + "  ".join(cells).rstrip())
 
 
+def _short(name: str) -> str:
+    """A function's name at a width that a table bears: generic instances are long."""
+    return name if len(name) <= 72 else name[:46] + ".." + name[-24:]
+
+
 def _bytes(count: float) -> str:
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= size:
@@ -221,6 +226,46 @@ def _block_path(block: str, rpc: str | None) -> Path:
     raise UsageError("fetching blocks from a node is not built yet", "give an input file; docs/status.md says what is next")
 
 
+@main.command()
+@click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), default="devnet-demo", show_default=True, help="Where block and proof go.")
+@prove_options
+def demo(folder: Path, memory: str, threads: int | None, quiet: bool) -> None:
+    """The whole pipeline, small: make a block, execute it, prove it, verify the proof.
+
+    The block is a Prague block of an embedded devnet: transfers, a contract call that writes storage, emits an event and calls a precompile, withdrawals.
+    """
+    import time
+
+    from blockproof import block_proof, pipeline
+    from blockproof.progress import ProgressLine
+    from witness import encode_input, make_devnet_input
+    from zkvm.warm_up import compiling_beside
+
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        click.echo(f"[{time.monotonic() - start:5.1f} s] {text}")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with compiling_beside("fillers"):
+        say("making a devnet block on the embedded chain, and its witness")
+        path = folder / "block.ssz"
+        path.write_bytes(encode_input(make_devnet_input()))
+        say(f"wrote {path}, {_bytes(path.stat().st_size)}; executing it in the emulator (the first run compiles)")
+        loaded = pipeline.load_block(path, None)
+        verdict = pipeline.execute(loaded)
+        if not verdict.is_valid:
+            raise RefusedError(f"the guest refuses the devnet block: {verdict.reason}")
+        say(f"block {loaded.number} is valid: {verdict.run.result.steps:,} steps; proving")
+        proof = folder / "block.proof"
+        with ProgressLine(enabled=not quiet) as progress:
+            block_proof.prove(loaded, proof, memory_bytes=_size(memory), threads=threads, progress=progress)
+    say(f"wrote {proof}, {_bytes(proof.stat().st_size)}; verifying")
+    _verify_block(proof, None, None, None, False, 128.0, False)
+    say("done")
+    click.echo(f"\nnext: blockproof execute BLOCK, blockproof prove BLOCK -o PROOF, blockproof verify {proof}")
+
+
 # --- the machine -----------------------------------------------------------------------------------------------------
 
 
@@ -275,7 +320,7 @@ def vm_stats(guest: str, private_input: str | None, top: int, limits: Any, as_js
     _print_regions(ran)
     total = max(result.steps, 1)
     click.echo("\nsteps by function (callees not included)")
-    _table([(f.name, f"{f.steps:,}", f"{100 * f.steps / total:.1f} %") for f in result.functions[:top]], ("function", "steps", "share"))
+    _table([(_short(f.name), f"{f.steps:,}", f"{100 * f.steps / total:.1f} %") for f in result.functions[:top]], ("function", "steps", "share"))
     click.echo("\nsteps by instruction")
     ordered = sorted(result.instructions.items(), key=lambda item: -item[1])
     _table([(name, f"{count:,}", f"{100 * count / total:.1f} %") for name, count in ordered[:top] if count], ("instruction", "steps", "share"))

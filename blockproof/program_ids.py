@@ -6,6 +6,7 @@ neither trusts nor recomputes commitments; a test computes them anew.
 """
 
 import json
+import sys
 
 from blockproof.errors import UsageError
 from blockproof.guests import SHIPPED, load_guest
@@ -54,3 +55,18 @@ def compute_id(guest: str) -> Digest:
 
 def _elements(text: str) -> Digest:
     return tuple(int(text[i : i + 8], 16) for i in range(2, len(text), 8))
+
+
+def main() -> int:
+    """Computes the ids of all shipped guests and pins them. For whoever changed a chip or a guest."""
+    from blockproof.guests import shipped_guests
+
+    ids = {name: format_id(compute_id(name)) for name in shipped_guests()}
+    IDS.write_text(json.dumps(ids, indent=2) + "\n")
+    for name, text in ids.items():
+        sys.stdout.write(f"{name} {text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
