@@ -39,8 +39,8 @@ from zkvm.trace import ProgramTables, RunTrace, table_records
 
 DEFAULT_MEMORY: Final = 8 << 30
 
-BYTES_PER_ROW: Final = 2800
-"""Peak memory of proving, by row of the instruction chips: some 100 columns of trace, twice that extended, trees, FRI; bench/ measures it."""
+BYTES_PER_ROW: Final = 9000
+"""Peak memory of proving a shard, by row of its tallest instruction chip: some 700 cells of all chips at 12 to 13 bytes; bench/prove.py measures it."""
 
 FIXED_BYTES: Final = 1 << 30
 """Interpreter, compiled kernels, fixed tables and their extensions."""
@@ -71,8 +71,7 @@ class ShardShape:
     def for_memory(cls, memory_bytes: int) -> "ShardShape":
         """The largest shape that fits, between 2^14 and 2^21 rows."""
         rows = max(memory_bytes - FIXED_BYTES, 0) // BYTES_PER_ROW
-        # The tallest chip holds about half of a shard's steps.
-        return cls(min(21, max(14, (rows // 2).bit_length() - 1)))
+        return cls(min(21, max(14, rows.bit_length() - 1)))
 
     def limits(self) -> ShardLimits:
         """What the planner is told."""

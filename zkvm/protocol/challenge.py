@@ -47,8 +47,8 @@ def shard_tree_root(headers: Sequence[ShardHeader]) -> Digest:
     """
     The root over all headers, boundary roots included.
 
-    Neighbours are compressed; the last node of a layer of odd length moves up as it is. The number of leaves is bound by the statement's shard counts, and every leaf holds its index, so two lists of headers
-    never share a tree.
+    Neighbours are compressed; the last node of a layer of odd length moves up as it is. The number of leaves is bound
+    by the statement's shard counts, and every leaf holds its index, so two lists of headers never share a tree.
     """
     layer = [hash_elements(header.elements(), SHARD_LEAF_DOMAIN) for header in headers]
     while len(layer) > 1:

@@ -25,18 +25,19 @@ from zkvm.kernels.fast import extension, fri, merkle, montgomery, ntt, poseidon2
 from zkvm.kernels.reference.poseidon2 import DIGEST_LENGTH, Digest
 from zkvm.protocol.batched import Batched
 from zkvm.protocol.challenge import Context, begin_global, begin_shard, draw_logup
+from zkvm.protocol.checks import Checks
 from zkvm.protocol.constraints import folded_constraints_at_point, quotient_at_point
-from zkvm.protocol.errors import ProverError
+from zkvm.protocol.errors import ProverError, RefusalError
 from zkvm.protocol.logup import LogUpChallenge
-from zkvm.protocol.machine import NO_DIGEST, Machine, ProgramKey, ShardHeader, Statement
+from zkvm.protocol.machine import MAXIMUM_SHARD_COUNT, NO_DIGEST, Machine, ProgramKey, ShardHeader, Statement
 from zkvm.protocol.opening import batching_coefficients, claimed_sums, entry_coefficients, next_point
 from zkvm.protocol.parameters import VERSION, Parameters
-from zkvm.protocol.plan import FIXED_TREES, ShardPlan, messages_weight
+from zkvm.protocol.plan import FIXED_TREES, ShardPlan, check_counts, check_shape, messages_weight
 from zkvm.protocol.proof import Head, ProofWriter, ShardProof, decode_shard, encode_shard
 from zkvm.protocol.security import logup_grinding_bits
 from zkvm.protocol.setup import FixedTables
 from zkvm.protocol.transcript import Transcript
-from zkvm.protocol.verify import ShardPlans
+from zkvm.protocol.verify import ShardPlans, check_chaining, first_of_each_shape
 from zkvm.protocol.work_folder import WorkFolder
 
 Matrices = Mapping[str, np.ndarray]
@@ -132,6 +133,10 @@ class Prover:
         """Steps 1 to 6."""
         count = len(run.headers)
         folder = self._work_folder(run)
+
+        # 2. What the verifier would refuse for its shape or its public values is not worth proving.
+        if self.options.self_checks:
+            self._check_headers(run)
 
         # 3. The statement; and of each shard what the global messages are made of.
         context = Context.of(self.parameters, self.machine, self.key, run.statement)
@@ -322,6 +327,19 @@ class Prover:
         return ShardProof(proof)
 
     # Pieces.
+
+    def _check_headers(self, run: Run) -> None:
+        """The verifier's checks of shapes, counts and chaining. Raises ProverError."""
+        machine, checks = self.machine, Checks()
+        head = Head(self.parameters, machine.digest, self.key, run.statement, 0, tuple(run.headers))
+        try:
+            checks.holds("shard count", 0 < len(run.headers) <= MAXIMUM_SHARD_COUNT, f"{len(run.headers)} shards")
+            for header in first_of_each_shape(run.headers):
+                check_shape(checks, machine, self.key, header)
+            check_counts(checks, machine, run.headers, machine.global_messages(self.key, run.statement))
+            check_chaining(checks, machine, head)
+        except RefusalError as refused:
+            raise ProverError(f"the verifier would refuse this run: {refused}") from None
 
     def _boundary_root(self, run: Run, header: ShardHeader, folder: WorkFolder | None) -> Digest:
         """The root of a shard's boundary columns, from disk if it is there."""

@@ -90,8 +90,8 @@ def cached_program_key(machine: Machine, program_digest: bytes, make: Callable[[
     """
     A program's key, from the cache if it is there, else made and kept.
 
-    program_digest: of the program's own bytes (its ELF): with the machine's digest it names the record. A record that is damaged, or
-    cannot be written, costs the time of making it, nothing else.
+    program_digest: of the program's own bytes (its ELF): with the machine's digest it names the record. A record that
+    is damaged, or cannot be written, costs the time of making it, nothing else.
     """
     name = hashlib.sha256(np.array(machine.digest, dtype="<u4").tobytes() + program_digest).hexdigest()
     path = cache_root() / "keys" / name

@@ -85,8 +85,8 @@ def verify(
     arithmetic: Arithmetic | None = None,
 ) -> Accepted | Refusal:
     """
-    Verifies a proof: a file by its path, bytes, or an open file from its position to its end. Never raises on account of
-    what the proof says; a file that cannot be read raises OSError.
+    Verifies a proof: a file by its path, bytes, or an open file from its position to its end. Never raises on account
+    of what the proof says; a file that cannot be read raises OSError.
 
     required_bits: proofs whose parameters give fewer are refused.
     program_id: the program that the caller wants a proof about; None accepts any and reports which.
@@ -148,7 +148,7 @@ class Verifier:
         checks.holds(
             "security level",
             limiting.bits >= self.required_bits,
-            f"{limiting.bits:.1f} bits by {limiting.layer}, {limiting.limiting.name}; {self.required_bits} are required",
+            f"{limiting.bits:.1f} bits, {limiting.layer}, {limiting.limiting.name}; {self.required_bits} are required",
         )
 
         # 3. The statement.
@@ -165,7 +165,8 @@ class Verifier:
 
         # 5. Each shard.
         global_sum = global_challenge.sum_of(global_messages)
-        for header, plan, proof in zip(head.headers, plans, reader.shards(iter(plans))):
+        # The reader comes first, so that it also looks behind the last shard.
+        for proof, header, plan in zip(reader.shards(iter(plans)), head.headers, plans):
             global_sum = global_sum + self.verify_shard(context, plan, header, global_challenge, proof)
 
         # 6. The global balance.
@@ -263,8 +264,8 @@ class Verifier:
                 for height in plan.log_heights
             }
             check_query(
-                arithmetic, checks, plan, proof, layer_roots, fold_challenges, join_challenges, quotients, final_polynomial,
-                lane, index, where,
+                arithmetic, checks, plan, proof, layer_roots, fold_challenges, join_challenges, quotients,
+                final_polynomial, lane, index, where,
             )  # fmt: skip
         return global_sum
 

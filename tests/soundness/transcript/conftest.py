@@ -1,0 +1,6 @@
+"""The toy machine lies with the protocol's own tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "zkvm" / "protocol"))
