@@ -26,8 +26,11 @@ from zkvm.isa.instructions import Family
 BOUNDARY_TIME: Final = -1
 """The `previous_*` of a shard's first access to an address."""
 
-HALT_PC: Final = 0
-"""The end pc of the shard that halts: no program counter, since TEXT begins above it."""
+HALT_PC: Final = 1
+"""
+The end pc of the shard that halts. Odd, so that nothing but the exit reaches it: every pc, branch target and jump target is even by construction
+(a jump to 0, were that the mark, would count as a halt).
+"""
 
 CLK_LIMIT: Final = 1 << 24
 """Every clk and every access time of a shard is below this."""
