@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from blockproof.errors import RefusedError, UsageError
+from blockproof.errors import ProofRefusedError, RefusedError, UsageError
 from blockproof.guests import BLOCK_GUEST, load_guest
 from blockproof.pipeline import BlockVerdict, execute, load_block
 from blockproof.program_ids import format_id, shipped_ids
@@ -25,7 +25,9 @@ from witness.importers import LoadedInput
 from witness.schema import Fork, decode_result, new_payload_request_root, request_type, split_schema_id
 from zkvm.kernels.reference.poseidon2 import Digest
 from zkvm.protocol.errors import Refusal
-from zkvm.prover import DEFAULT_MEMORY, Progress, prove_program, verify_program
+from zkvm.protocol.proof import MAGIC as CORE_MAGIC
+from zkvm.prover import DEFAULT_MEMORY, Progress, ShardShape, prove_program, verify_program
+from zkvm.work_files import clear_output
 
 MAGIC: Final = b"BLKBLOCK"
 VERSION: Final = 1
@@ -35,8 +37,11 @@ UNSAID: Final = (
     "that the parent block is canonical, or final: it is the one that the block's own parent hash names",
     "that the block is the only valid one with this number",
     "anything about who made the proof, or when",
+    "that no fork was active which this version's schedules do not know",
 )
 """What a block proof does not say, for every fork."""
+
+UNSAID_RULES: Final = "that {} is the right fork: no schedule is known for chain id {}, so that is for whoever verifies to say"
 
 UNSAID_BEFORE_PARIS: Final = "that the proof of work is valid: the seal is the one check that is not made"
 
@@ -64,7 +69,8 @@ class BlockProof:
         """What the proof does not say."""
         if not self.is_valid:
             return ("anything about the block: only that this very input did not validate",)
-        return UNSAID + ((UNSAID_BEFORE_PARIS,) if self.fork < Fork.PARIS else ())
+        rules = () if self.chain else (UNSAID_RULES.format(self.fork.label, self.chain_id),)
+        return rules + UNSAID + ((UNSAID_BEFORE_PARIS,) if self.fork < Fork.PARIS else ())
 
 
 def prove(
@@ -74,25 +80,29 @@ def prove(
     chain: ChainConfig | None = None,
     allow_invalid: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
+    shape: ShardShape | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> BlockVerdict:
     """
     Executes a block and proves the guest's verdict; writes the proof to `output`, which appears only when complete.
 
-    allow_invalid: also prove flag 0, which says only that this input did not validate.
+    allow_invalid: also prove flag 0, which says only that this input did not validate. memory_bytes, or shape: how large shards may be.
     Raises RefusedError for flag 0 otherwise, UsageError and WitnessError for inputs, zkvm.machine.errors and zkvm.trace.NotProvableError.
     """
     block = block_input if isinstance(block_input, LoadedInput) else load_block(block_input, chain)
     path = Path(output)
+    clear_output(path)
     verdict = execute(block)
     if not verdict.is_valid and not allow_invalid:
         raise RefusedError(f"the input does not validate: {verdict.reason}", "--allow-invalid proves that, and nothing more")
+    if not verdict.decodable:
+        raise RefusedError("the guest cannot decode the input: such a proof is about no block")
     request = block.stateless_input.request.encode_bytes()
     prefix = block.stateless_input.schema_id.to_bytes(2, "big") + request
     core = path.with_name(f".{path.name}.{os.getpid()}.core")
     try:
-        prove_program(load_guest(BLOCK_GUEST), block.encoded, core, memory_bytes=memory_bytes, threads=threads, progress=progress)
+        prove_program(load_guest(BLOCK_GUEST), block.encoded, core, memory_bytes=memory_bytes, shape=shape, threads=threads, progress=progress)
         _join(path, prefix, core)
     finally:
         core.unlink(missing_ok=True)
@@ -111,7 +121,7 @@ def verify(
     """
     Verifies a block proof.
 
-    program_id: of the guest; None accepts the shipped block guest only. Raises RefusedError with the reason for everything but an accepted
+    program_id: of the guest; None accepts the shipped block guest only. Raises ProofRefusedError with the reason for everything but an accepted
     proof, UsageError for a file that cannot be read.
     """
     ids = {shipped_ids().get(BLOCK_GUEST)} if program_id is None else {program_id}
@@ -123,32 +133,35 @@ def verify(
         schema_id, request = _read_request(file)
         answer = verify_program(file, required_bits=required_bits)
     if isinstance(answer, Refusal):
-        raise RefusedError(str(answer))
+        raise ProofRefusedError(str(answer))
     if answer.program_id not in ids:
-        raise RefusedError(
+        raise ProofRefusedError(
             f"other program: the proof is about program {format_id(answer.program_id)}, not the shipped block guest",
             "--program-id accepts another guest's proofs",
         )
     if len(answer.output) != 43:
-        raise RefusedError(f"the program's output has {len(answer.output)} bytes; a block guest's has 43")
-    result = decode_result(answer.output)
+        raise ProofRefusedError(f"the program's output has {len(answer.output)} bytes; a block guest's has 43")
+    try:
+        result = decode_result(answer.output)
+    except WitnessError as error:
+        raise ProofRefusedError(f"the program's output is no block guest's: {error}") from error
     if not any(answer.output):
-        raise RefusedError("the proof says that its input could not be decoded; it is about no block")
+        raise ProofRefusedError("the proof says that its input could not be decoded; it is about no block")
     if result.schema_id != schema_id:
-        raise RefusedError(f"the request names schema id {schema_id:#06x}, the proof {result.schema_id:#06x}")
+        raise ProofRefusedError(f"the request names schema id {schema_id:#06x}, the proof {result.schema_id:#06x}")
     fork, kind_of_rules = _fork_of(schema_id)
-    block_hash, number, root = _describe(request, fork)
+    block_hash, number, root = _describe(request, fork, check_hash=result.successful_validation)
     if root != result.new_payload_request_root:
-        raise RefusedError(f"the request has root 0x{root.hex()}, the proof is about 0x{result.new_payload_request_root.hex()}")
+        raise ProofRefusedError(f"the request has root 0x{root.hex()}, the proof is about 0x{result.new_payload_request_root.hex()}")
     if expect_root is not None and root != expect_root:
-        raise RefusedError(f"the proof is about root 0x{root.hex()}, not 0x{expect_root.hex()}")
+        raise ProofRefusedError(f"the proof is about root 0x{root.hex()}, not 0x{expect_root.hex()}")
     if expect_block_hash is not None and block_hash != expect_block_hash:
-        raise RefusedError(f"the proof is about block 0x{block_hash.hex()}, not 0x{expect_block_hash.hex()}")
+        raise ProofRefusedError(f"the proof is about block 0x{block_hash.hex()}, not 0x{expect_block_hash.hex()}")
     if not result.successful_validation and not allow_invalid:
-        raise RefusedError("the proof says that its input did not validate", "--allow-invalid accepts that, and it says nothing more")
+        raise ProofRefusedError("the proof says that its input did not validate", "--allow-invalid accepts that, and it says nothing more")
     known = KNOWN_BY_ID.get(result.chain_id)
-    if known is not None and kind_of_rules != BOUND_REVISION and program_id is None:
-        raise RefusedError(f"schema id {schema_id:#06x} does not bind the fork to the schedule of {known.name}")
+    if known is not None and kind_of_rules != BOUND_REVISION:
+        raise ProofRefusedError(f"schema id {schema_id:#06x} does not bind the fork to the schedule of {known.name}")
     return BlockProof(
         result.chain_id, known.name if known else None, fork, schema_id, number, block_hash, root,
         result.successful_validation, answer.bits, answer.program_id, answer.shard_counts,
@@ -161,7 +174,7 @@ BOUND_REVISION: Final = 0x01
 
 @contextmanager
 def open_core(path: Path) -> Iterator[BinaryIO]:
-    """The core proof in a file, of a block or of any program: open at its first byte. Raises UsageError, RefusedError."""
+    """The core proof in a file, of a block or of any program: open at its first byte. Raises UsageError, ProofRefusedError."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -178,17 +191,21 @@ def _fork_of(schema_id: int) -> tuple[Fork, int]:
     try:
         return split_schema_id(schema_id)
     except WitnessError as error:
-        raise RefusedError(str(error)) from error
+        raise ProofRefusedError(str(error)) from error
 
 
-def _describe(request: bytes, fork: Fork) -> tuple[bytes, int, bytes]:
-    """Block hash, number and root of a request. Raises RefusedError."""
+def _describe(request: bytes, fork: Fork, check_hash: bool) -> tuple[bytes, int, bytes]:
+    """Block hash, number and root of a request; check_hash: the hash it states must be the computed one, as it is in every valid block. Raises ProofRefusedError."""
     try:
         decoded: Any = request_type(fork).decode_bytes(request)
-        block = request_to_block(decoded, fork, check_hash=False)
+    except Exception as error:
+        # The SSZ library raises bare Exception, AssertionError and others on bad bytes.
+        raise ProofRefusedError(f"the request does not decode: {str(error)[:200] or type(error).__name__}") from error
+    try:
+        block = request_to_block(decoded, fork, check_hash=check_hash)
         return block.header.hash, block.header.number, new_payload_request_root(decoded)
     except (WitnessError, ValueError, IndexError, OverflowError) as error:
-        raise RefusedError(f"the request does not decode: {error}") from error
+        raise ProofRefusedError(f"the request does not decode: {error}") from error
 
 
 def _join(path: Path, request: bytes, core: Path) -> None:
@@ -208,15 +225,16 @@ def _join(path: Path, request: bytes, core: Path) -> None:
 def _read_request(file: BinaryIO) -> tuple[int, bytes]:
     start = file.read(len(MAGIC) + 8)
     if len(start) != len(MAGIC) + 8 or not start.startswith(MAGIC):
-        raise RefusedError("malformed: not a block proof", "a proof made by `vm prove` is verified by `vm verify`")
+        is_core = start.startswith(CORE_MAGIC)
+        raise ProofRefusedError("malformed: not a block proof", "a proof made by `vm prove` is verified by `vm verify`" if is_core else "")
     version, length = struct.unpack("<II", start[len(MAGIC) :])
     if version != VERSION:
-        raise RefusedError(f"malformed: block proof version {version}, not {VERSION}")
+        raise ProofRefusedError(f"malformed: block proof version {version}, not {VERSION}")
     if not 2 <= length <= MAXIMUM_REQUEST_BYTES:
-        raise RefusedError(f"malformed: a request of {length} bytes")
+        raise ProofRefusedError(f"malformed: a request of {length} bytes")
     request = file.read(length)
     if len(request) != length:
-        raise RefusedError("malformed: the file ends early")
+        raise ProofRefusedError("malformed: the file ends early")
     return int.from_bytes(request[:2], "big"), request[2:]
 
 

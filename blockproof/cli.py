@@ -1,47 +1,68 @@
 """
-The command line: commands parse, call the library, print. Exit codes: 0 yes, 1 no (refused, invalid, failed), 2 the question was off.
+The command line: commands parse, call the library, print. Exit codes: 0 yes, 1 no (refused, invalid, failed), 2 the question was off or a file
+could not be read or written, 130 stopped by Ctrl-C.
 """
 
+import contextlib
 import functools
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from blockproof import __version__
-from blockproof.errors import BlockproofError, RefusedError, UsageError
+from blockproof.errors import BlockproofError, ProofRefusedError, RefusedError, StoppedError, UsageError
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
+INTERRUPTED = 130
 
 
 class Main(click.Group):
-    """Turns typed errors into one line on standard error and an exit code; a traceback only with BLOCKPROOF_TRACEBACK=1."""
+    """
+    Turns typed errors into a line on standard error, or with --json into one object on standard output, and an exit code. A traceback is a bug, or asked
+    for with BLOCKPROOF_TRACEBACK=1.
+    """
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        context.meta[AS_JSON] = "--json" in arguments
+        return super().parse_args(context, arguments)
 
     def invoke(self, context: click.Context) -> Any:
         if os.environ.get("BLOCKPROOF_TRACEBACK"):
             return super().invoke(context)
+        as_json = context.meta[AS_JSON]
         try:
             return super().invoke(context)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.exceptions.Exit, click.Abort):
             raise
-        except RefusedError as error:
-            _fail(error.cause, error.mend, REFUSED)
+        except click.ClickException as error:
+            if not as_json:
+                raise
+            _fail(error.format_message(), "", type(error).__name__, error.exit_code, as_json)
+        except KeyboardInterrupt:
+            _fail("stopped", "", "KeyboardInterrupt", INTERRUPTED, as_json)
+        except StoppedError as error:
+            _fail(error.cause, error.mend, "StoppedError", INTERRUPTED, as_json)
+        except ProofRefusedError as error:
+            _fail(error.cause, error.mend, type(error).__name__, REFUSED, as_json, prefix="REFUSED  ")
         except BlockproofError as error:
-            _fail(error.cause, error.mend, USAGE)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(USAGE)
+            _fail(error.cause, error.mend, type(error).__name__, REFUSED if isinstance(error, RefusedError) else USAGE, as_json)
         except OSError as error:
-            _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", "", USAGE)
+            _fail(_os_cause(error), _os_mend(error), type(error).__name__, USAGE, as_json)
         except Exception as error:
             known = _exit_code_of(error)
             if known is None:
                 raise
-            _fail(str(error), "", known)
+            _fail(": ".join([*getattr(error, "__notes__", []), str(error)]), "", type(error).__name__, known, as_json, _facts(error))
+
+
+AS_JSON = "blockproof.json"
 
 
 def _exit_code_of(error: Exception) -> int | None:
@@ -51,50 +72,97 @@ def _exit_code_of(error: Exception) -> int | None:
     from zkvm.protocol.errors import ProverError, RefusalError
     from zkvm.prover import RunFailedError
     from zkvm.trace import NotProvableError
+    from zkvm.work_files import BusyError
 
-    if isinstance(error, ElfError | InputTooLong | WitnessError):
+    if isinstance(error, ElfError | InputTooLong | WitnessError | BusyError):
         return USAGE
     if isinstance(error, MachineError | NotProvableError | RunFailedError | RefusalError | ProverError):
         return REFUSED
     return None
 
 
-def _fail(cause: str, mend: str, code: int) -> None:
-    click.echo(f"blockproof: {cause}", err=True)
-    if mend:
-        click.echo(f"  mend: {mend}", err=True)
+def _facts(error: Exception) -> dict[str, Any]:
+    """What a typed error knows beside its message."""
+    from zkvm.machine.errors import Trap
+
+    return {"pc": hex(error.pc)} if isinstance(error, Trap) else {}
+
+
+def _os_cause(error: OSError) -> str:
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+
+
+def _os_mend(error: OSError) -> str:
+    from zkvm.kernels.policy import cache_root
+
+    if isinstance(error.filename, str | Path) and Path(error.filename).is_relative_to(cache_root()):
+        return "name another folder for caches and unfinished work in BLOCKPROOF_CACHE"
+    return ""
+
+
+def _fail(
+    cause: str, mend: str, kind: str, code: int, as_json: bool, facts: dict[str, Any] | None = None, prefix: str = "blockproof: "
+) -> NoReturn:
+    try:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "error": f"{cause}; {mend}" if mend else cause, "kind": kind, **(facts or {})}))
+        else:
+            click.echo(f"{prefix}{cause}", err=True)
+            if mend:
+                click.echo(f"  mend: {mend}", err=True)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # Nobody listens any more, or the disk is full: what is still in the buffer would fail again when the interpreter ends, with a code of its own.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        code = code or USAGE
     sys.exit(code)
 
 
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --json: one object on standard output and nothing else there, also when a typed error ends the command."""
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """For commands that prove: Ctrl-C and a polite kill remove temporary files, keep finished shards, and say how to go on."""
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-    @functools.wraps(command)
-    def wrapped(*arguments: Any, as_json: bool, **options: Any) -> None:
-        if not as_json:
-            command(*arguments, as_json=False, **options)
-            return
-        try:
-            command(*arguments, as_json=True, **options)
-        except (BlockproofError, Exception) as error:
-            if isinstance(error, click.ClickException | click.exceptions.Exit):
-                raise
-            code = REFUSED if isinstance(error, RefusedError) else USAGE if isinstance(error, BlockproofError) else _exit_code_of(error)
-            if code is None:
-                raise
-            click.echo(json.dumps({"ok": False, "error": str(error), "kind": type(error).__name__}))
-            sys.exit(code)
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    return wrapped
+    previous = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("stopped; finished shards are kept", "the same command goes on from there; `blockproof cache clean --all` forgets them") from None
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
 def _size(text: str) -> int:
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     number, unit = (text[:-1], units[text[-1].upper()]) if text and text[-1].upper() in units else (text, 1)
-    if not number.isdigit():
-        raise UsageError(f"{text!r} is no size", "write bytes, or a number with K, M or G, e.g. 512M")
-    return int(number) * unit
+    if not (number.isascii() and number.isdigit() and len(number) <= 15):
+        raise UsageError(f"{text[:40]!r} is no size", "write bytes, or a number with K, M or G, e.g. 512M")
+    return min(int(number) * unit, MOST_BYTES)
+
+
+MOST_BYTES = 1 << 50
+"""No machine has more; larger sizes mean this."""
+
+
+def _shape(memory: str, log_rows: int | None) -> Any:
+    """How large shards may be, from --memory and --shard-rows."""
+    from zkvm.prover import LEAST_MEMORY, ShardShape
+
+    memory_bytes = _size(memory)
+    if log_rows is not None:
+        return ShardShape(log_rows)
+    if memory_bytes < LEAST_MEMORY:
+        raise UsageError(f"--memory {memory} is too little to prove anything", f"the smallest shards take {_bytes(LEAST_MEMORY)}")
+    return ShardShape.for_memory(memory_bytes)
 
 
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,6 +182,7 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def prove_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds what decides how, not what, is proven."""
     command = click.option("--quiet", is_flag=True, help="No progress on standard error.")(command)
+    command = click.option("--shard-rows", type=click.IntRange(min=12, max=21), help="log2 of a shard's rows, instead of what --memory allows.")(command)
     command = click.option("--threads", type=click.IntRange(min=1), help="Processors to use; all if not given.")(command)
     return click.option("--memory", default="8G", show_default=True, help="Memory to stay below: it chooses how large shards are.")(command)
 
@@ -122,7 +191,8 @@ def _read_input(text: str | None) -> bytes:
     """FILE or 0xHEX; nothing given means no bytes."""
     if text is None:
         return b""
-    if text.startswith(("0x", "0X")) and not Path(text).exists():
+    # A name of more than 255 bytes is no file's; to ask the system for it is an error.
+    if text.startswith(("0x", "0X")) and (len(text) > 255 or not Path(text).exists()):
         try:
             return bytes.fromhex(text[2:])
         except ValueError:
@@ -229,7 +299,7 @@ def _block_path(block: str, rpc: str | None) -> Path:
 @main.command()
 @click.option("-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), default="devnet-demo", show_default=True, help="Where block and proof go.")
 @prove_options
-def demo(folder: Path, memory: str, threads: int | None, quiet: bool) -> None:
+def demo(folder: Path, memory: str, shard_rows: int | None, threads: int | None, quiet: bool) -> None:
     """The whole pipeline, small: make a block, execute it, prove it, verify the proof.
 
     The block is a Prague block of an embedded devnet: transfers, a contract call that writes storage, emits an event and calls a precompile, withdrawals.
@@ -241,13 +311,13 @@ def demo(folder: Path, memory: str, threads: int | None, quiet: bool) -> None:
     from witness import encode_input, make_devnet_input
     from zkvm.warm_up import compiling_beside
 
-    start = time.monotonic()
+    start, shape = time.monotonic(), _shape(memory, shard_rows)
 
     def say(text: str) -> None:
         click.echo(f"[{time.monotonic() - start:5.1f} s] {text}")
 
     folder.mkdir(parents=True, exist_ok=True)
-    with compiling_beside("fillers"):
+    with compiling_beside("fillers"), _stoppable():
         say("making a devnet block on the embedded chain, and its witness")
         path = folder / "block.ssz"
         path.write_bytes(encode_input(make_devnet_input()))
@@ -259,9 +329,9 @@ def demo(folder: Path, memory: str, threads: int | None, quiet: bool) -> None:
         say(f"block {loaded.number} is valid: {verdict.run.result.steps:,} steps; proving")
         proof = folder / "block.proof"
         with ProgressLine(enabled=not quiet) as progress:
-            block_proof.prove(loaded, proof, memory_bytes=_size(memory), threads=threads, progress=progress)
+            block_proof.prove(loaded, proof, shape=shape, threads=threads, progress=progress)
     say(f"wrote {proof}, {_bytes(proof.stat().st_size)}; verifying")
-    _verify_block(proof, None, None, None, False, 128.0, False)
+    _say_block(*_verify_block(proof))
     say("done")
     click.echo(f"\nnext: blockproof execute BLOCK, blockproof prove BLOCK -o PROOF, blockproof verify {proof}")
 
@@ -400,8 +470,8 @@ def _print_regions(ran: Any) -> None:
 @limit_options
 @json_option
 def vm_prove(
-    guest: str, private_input: str | None, output: Path, verify_after: bool, check_rows: bool, memory: str, threads: int | None, quiet: bool,
-    limits: Any, as_json: bool,
+    guest: str, private_input: str | None, output: Path, verify_after: bool, check_rows: bool, memory: str, shard_rows: int | None,
+    threads: int | None, quiet: bool, limits: Any, as_json: bool,
 ) -> None:  # fmt: skip
     """Run GUEST and prove the run. The proof is not private: it may reveal parts of the input.
 
@@ -414,26 +484,29 @@ def vm_prove(
     from blockproof.progress import ProgressLine
     from zkvm.prover import prove_program
 
-    program, content = load_guest(guest), _read_input(private_input)
+    program, content, shape = load_guest(guest), _read_input(private_input), _shape(memory, shard_rows)
     _writable(output)
     start = time.monotonic()
-    with ProgressLine(enabled=not quiet) as progress:
-        proven = prove_program(
-            program, content, output, memory_bytes=_size(memory), threads=threads, limits=limits, check_rows=check_rows, progress=progress
-        )
+    with ProgressLine(enabled=not quiet) as progress, _stoppable():
+        proven = prove_program(program, content, output, shape=shape, threads=threads, limits=limits, check_rows=check_rows, progress=progress)
     seconds = time.monotonic() - start
-    if as_json:
-        click.echo(json.dumps({
-            "ok": True, "proof": str(output), "program_id": format_id(proven.program_id), "output": "0x" + proven.result.output.hex(),
-            "steps": proven.result.steps, "execution_shards": proven.shard_counts[0], "memory_shards": proven.shard_counts[1],
-            "proof_bytes": output.stat().st_size, "seconds": round(seconds, 2),
-        }))  # fmt: skip
-    else:
+    facts = {
+        "ok": True, "proof": str(output), "program_id": format_id(proven.program_id), "output": "0x" + proven.result.output.hex(),
+        "steps": proven.result.steps, "execution_shards": proven.shard_counts[0], "memory_shards": proven.shard_counts[1],
+        "proof_bytes": output.stat().st_size, "seconds": round(seconds, 2),
+    }  # fmt: skip
+    if not as_json:
         click.echo(f"proof {output}: {_bytes(output.stat().st_size)}, {proven.result.steps:,} steps in {proven.shard_counts[0]} shards, {seconds:.1f} s ({proven.result.steps / seconds:,.0f} steps/s)")
         click.echo(f"  program id {format_id(proven.program_id)}")
         click.echo(f"  output     0x{proven.result.output.hex()}")
     if verify_after:
-        _verify_program(output, None, 128.0, as_json)
+        verified = _verify_program(output, None, 128.0)
+        facts |= {"ok": verified["ok"], "verified": verified}
+        if not as_json:
+            _say_program(verified)
+    if as_json:
+        click.echo(json.dumps(facts))
+    sys.exit(ACCEPTED if facts["ok"] else REFUSED)
 
 
 @vm.command("verify")
@@ -443,37 +516,51 @@ def vm_prove(
 @json_option
 def vm_verify(proof: Path, program_id: str | None, security: float, as_json: bool) -> None:
     """Verify PROOF. Without --program-id it is proven that *some* program halted with the output; its id is printed."""
-    _verify_program(proof, program_id, security, as_json)
+    verified = _verify_program(proof, program_id, security)
+    if as_json:
+        click.echo(json.dumps(verified))
+    else:
+        _say_program(verified)
+    sys.exit(ACCEPTED if verified["ok"] else REFUSED)
 
 
-def _verify_program(proof: Path, program_id: str | None, required_bits: float, as_json: bool) -> None:
+def _verify_program(proof: Path, program_id: str | None, required_bits: float) -> dict[str, Any]:
+    """What the verifier says, as the object that --json prints."""
     import time
 
+    from blockproof.block_proof import MAGIC
     from blockproof.program_ids import format_id, parse_id, shipped_ids
     from zkvm.protocol.errors import Refusal
     from zkvm.prover import verify_program
 
     expected = parse_id(program_id) if program_id else None
     start = time.monotonic()
-    answer = verify_program(proof, expected_id=expected, required_bits=required_bits)
+    try:
+        with proof.open("rb") as file:
+            if file.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
+                raise ProofRefusedError(f"{proof} is a block proof", "`blockproof verify` verifies it")
+            answer = verify_program(file, expected_id=expected, required_bits=required_bits)
+    except OSError as error:
+        raise UsageError(f"cannot read {proof}: {error.strerror}") from error
     seconds = time.monotonic() - start
     if isinstance(answer, Refusal):
-        if as_json:
-            click.echo(json.dumps({"ok": False, "reason": answer.reason.value, "detail": answer.detail}))
-        else:
-            click.echo(f"REFUSED  {answer}", err=True)
-        sys.exit(REFUSED)
+        return {"ok": False, "error": str(answer), "kind": "Refusal", "reason": answer.reason.value, "detail": answer.detail}
     name = next((name for name, known in shipped_ids().items() if known == answer.program_id), None)
-    if as_json:
-        click.echo(json.dumps({
-            "ok": True, "program_id": format_id(answer.program_id), "guest": name, "output": "0x" + answer.output.hex(),
-            "bits": round(answer.bits, 2), "execution_shards": answer.shard_counts[0], "memory_shards": answer.shard_counts[1],
-            "seconds": round(seconds, 3),
-        }))  # fmt: skip
-    else:
-        click.echo(f"ACCEPTED at {answer.bits:.1f} bits in {seconds:.1f} s: the program halted with exit code 0 and this output")
-        click.echo(f"  program id {format_id(answer.program_id)}{f' (shipped guest {name})' if name else ' (not a shipped guest)'}")
-        click.echo(f"  output     0x{answer.output.hex()}")
+    return {
+        "ok": True, "program_id": format_id(answer.program_id), "guest": name, "output": "0x" + answer.output.hex(),
+        "bits": round(answer.bits, 2), "execution_shards": answer.shard_counts[0], "memory_shards": answer.shard_counts[1],
+        "seconds": round(seconds, 3),
+    }  # fmt: skip
+
+
+def _say_program(verified: dict[str, Any]) -> None:
+    if not verified["ok"]:
+        click.echo(f"REFUSED  {verified['error']}", err=True)
+        return
+    name = verified["guest"]
+    click.echo(f"ACCEPTED at {verified['bits']:.1f} bits in {verified['seconds']:.1f} s: the program halted with exit code 0 and this output")
+    click.echo(f"  program id {verified['program_id']} ({f'shipped guest {name}' if name else 'not a shipped guest'})")
+    click.echo(f"  output     {verified['output']}")
 
 
 @vm.command("constraints")
@@ -528,11 +615,15 @@ def security(proof: Path, as_json: bool) -> None:
 
 def _writable(output: Path) -> None:
     """Says so before hours of work, not after."""
+    from zkvm.work_files import clear_output
+
     folder = output.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", "make it, or name another output")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write to {folder}", "name another output")
+    try:
+        clear_output(output)
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}", "name another output") from error
 
 
 # --- block proofs ----------------------------------------------------------------------------------------------------
@@ -548,8 +639,8 @@ def _writable(output: Path) -> None:
 @prove_options
 @json_option
 def prove(
-    block: str, output: Path, chain: str | None, rpc: str | None, allow_invalid: bool, verify_after: bool, memory: str, threads: int | None,
-    quiet: bool, as_json: bool,
+    block: str, output: Path, chain: str | None, rpc: str | None, allow_invalid: bool, verify_after: bool, memory: str, shard_rows: int | None,
+    threads: int | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Prove that BLOCK (an input file) is valid. The proof is not private: it may reveal parts of the witness.
 
@@ -561,24 +652,27 @@ def prove(
     from blockproof.progress import ProgressLine
     from witness.chains import load_chain
 
-    loaded = pipeline.load_block(_block_path(block, rpc), load_chain(chain) if chain else None)
+    loaded, shape = pipeline.load_block(_block_path(block, rpc), load_chain(chain) if chain else None), _shape(memory, shard_rows)
     _writable(output)
     start = time.monotonic()
-    with ProgressLine(enabled=not quiet) as progress:
-        verdict = block_proof.prove(
-            loaded, output, allow_invalid=allow_invalid, memory_bytes=_size(memory), threads=threads, progress=progress
-        )
+    with ProgressLine(enabled=not quiet) as progress, _stoppable():
+        verdict = block_proof.prove(loaded, output, allow_invalid=allow_invalid, shape=shape, threads=threads, progress=progress)
     seconds = time.monotonic() - start
     steps = verdict.run.result.steps
-    if as_json:
-        click.echo(json.dumps({
-            "ok": True, "proof": str(output), "number": loaded.number, "block_hash": "0x" + loaded.block_hash.hex(), "flag": int(verdict.is_valid),
-            "steps": steps, "proof_bytes": output.stat().st_size, "seconds": round(seconds, 2),
-        }))  # fmt: skip
-    else:
+    facts = {
+        "ok": True, "proof": str(output), "number": loaded.number, "block_hash": "0x" + loaded.block_hash.hex(), "flag": int(verdict.is_valid),
+        "steps": steps, "proof_bytes": output.stat().st_size, "seconds": round(seconds, 2),
+    }  # fmt: skip
+    if not as_json:
         click.echo(f"proof {output}: {_bytes(output.stat().st_size)}, block {loaded.number}, {steps:,} steps, {seconds:.1f} s ({steps / seconds:,.0f} steps/s)")
     if verify_after:
-        _verify_block(output, None, None, None, allow_invalid, 128.0, as_json)
+        accepted, verified_in = _verify_block(output, allow_invalid=allow_invalid)
+        if as_json:
+            facts["verified"] = _block_json(accepted, verified_in)
+        else:
+            _say_block(accepted, verified_in)
+    if as_json:
+        click.echo(json.dumps(facts))
 
 
 @main.command()
@@ -594,32 +688,45 @@ def verify(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Verify the block proof PROOF and say what it says, and what it does not."""
-    _verify_block(proof, expect_block_hash, expect_root, program_id, allow_invalid, required_bits, as_json)
+    accepted, seconds = _verify_block(proof, expect_block_hash, expect_root, program_id, allow_invalid, required_bits)
+    if as_json:
+        click.echo(json.dumps(_block_json(accepted, seconds)))
+    else:
+        _say_block(accepted, seconds)
 
 
 def _verify_block(
-    path: Path, expect_block_hash: str | None, expect_root: str | None, program_id: str | None, allow_invalid: bool, required_bits: float,
-    as_json: bool,
-) -> None:  # fmt: skip
+    path: Path, expect_block_hash: str | None = None, expect_root: str | None = None, program_id: str | None = None, allow_invalid: bool = False,
+    required_bits: float = 128,
+) -> tuple[Any, float]:  # fmt: skip
+    """The accepted proof, and how many seconds that took. Raises RefusedError."""
     import time
 
     from blockproof import block_proof
-    from blockproof.program_ids import format_id, parse_id
+    from blockproof.program_ids import parse_id
 
     start = time.monotonic()
     accepted = block_proof.verify(
         path, expect_block_hash=_hash(expect_block_hash), expect_root=_hash(expect_root), program_id=parse_id(program_id) if program_id else None,
         allow_invalid=allow_invalid, required_bits=required_bits,
     )  # fmt: skip
-    seconds = time.monotonic() - start
-    if as_json:
-        click.echo(json.dumps({
-            "ok": True, "flag": int(accepted.is_valid), "chain_id": accepted.chain_id, "chain": accepted.chain, "fork": accepted.fork.label,
-            "schema_id": accepted.schema_id, "number": accepted.number, "block_hash": "0x" + accepted.block_hash.hex(),
-            "new_payload_request_root": "0x" + accepted.request_root.hex(), "bits": round(accepted.bits, 2),
-            "program_id": format_id(accepted.program_id), "does_not_say": list(accepted.unsaid), "seconds": round(seconds, 3),
-        }))  # fmt: skip
-        return
+    return accepted, time.monotonic() - start
+
+
+def _block_json(accepted: Any, seconds: float) -> dict[str, Any]:
+    from blockproof.program_ids import format_id
+
+    return {
+        "ok": True, "flag": int(accepted.is_valid), "chain_id": accepted.chain_id, "chain": accepted.chain, "fork": accepted.fork.label,
+        "schema_id": accepted.schema_id, "number": accepted.number, "block_hash": "0x" + accepted.block_hash.hex(),
+        "new_payload_request_root": "0x" + accepted.request_root.hex(), "bits": round(accepted.bits, 2),
+        "program_id": format_id(accepted.program_id), "does_not_say": list(accepted.unsaid), "seconds": round(seconds, 3),
+    }  # fmt: skip
+
+
+def _say_block(accepted: Any, seconds: float) -> None:
+    from blockproof.program_ids import format_id
+
     verdict = "valid" if accepted.is_valid else "an input for it did NOT validate"
     click.echo(f"ACCEPTED at {accepted.bits:.1f} bits in {seconds:.1f} s: block {accepted.number} of {accepted.chain or f'chain {accepted.chain_id}'}, {accepted.fork.label}: {verdict}")
     click.echo(f"  block hash  0x{accepted.block_hash.hex()}")
@@ -650,10 +757,18 @@ def _hash(text: str | None) -> bytes | None:
 @click.option("--chain", help="mainnet, sepolia, hoodi, holesky, or a GENESIS.json, where the input does not name its chain.")
 @json_option
 def inspect(path: Path, chain: str | None, as_json: bool) -> None:
-    """Say what a file is: an input for the block guest, or an ELF."""
+    """Say what a file is: an input for the block guest, an ELF, or a proof. Nothing is executed, and no proof verified."""
+    from blockproof.block_proof import MAGIC as BLOCK_MAGIC
+    from zkvm.protocol.proof import MAGIC
+
     with path.open("rb") as file:
-        magic = file.read(4)
-    description = _describe_elf(path) if magic == b"\x7fELF" else _describe_input(path, chain)
+        magic = file.read(8)
+    if magic.startswith(b"\x7fELF"):
+        description = _describe_elf(path)
+    elif magic in (MAGIC, BLOCK_MAGIC):
+        description = _describe_proof(path, magic == BLOCK_MAGIC)
+    else:
+        description = _describe_input(path, chain)
     if as_json:
         click.echo(json.dumps({"ok": True, **description}))
     else:
@@ -673,6 +788,22 @@ def _describe_input(path: Path, chain: str | None) -> dict[str, Any]:
         "transactions": block.transactions, "encoded_bytes": len(block.encoded), "state_nodes": len(given.state),
         "state_bytes": sum(map(len, given.state)), "codes": len(given.codes), "code_bytes": sum(map(len, given.codes)),
         "headers": len(given.headers),
+    }  # fmt: skip
+
+
+def _describe_proof(path: Path, is_block: bool) -> dict[str, Any]:
+    from blockproof.block_proof import open_core
+    from blockproof.program_ids import format_id, shipped_ids
+    from zkvm.prover import proof_facts, the_machine
+
+    with open_core(path) as file:
+        head, reports = proof_facts(file)
+    program_id = the_machine().program_id(head.key)
+    return {
+        "what": f"{'block proof' if is_block else 'proof'}, not verified here", "program_id": format_id(program_id),
+        "shipped_as": next((name for name, known in shipped_ids().items() if known == program_id), "not a shipped guest"),
+        "output": "0x" + head.statement.output.hex(), "execution_shards": head.statement.shard_counts[0],
+        "memory_shards": head.statement.shard_counts[1], "bits": f"{min(report.bits for report in reports):.1f}", "bytes": path.stat().st_size,
     }  # fmt: skip
 
 
@@ -710,13 +841,23 @@ def cache() -> None:
 
 
 @cache.command("clean")
+@click.option("--all", "unfinished", is_flag=True, help="Also remove the finished shards of interrupted proofs, and what building guests left.")
 @json_option
-def cache_clean(as_json: bool) -> None:
-    """Remove compiled kernels; they are compiled again when needed."""
-    from zkvm.kernels.policy import clean_cache
+def cache_clean(unfinished: bool, as_json: bool) -> None:
+    """Remove compiled kernels, which are compiled again when needed, and what killed provers left.
 
-    freed = clean_cache()
-    click.echo(json.dumps({"ok": True, "freed_bytes": freed}) if as_json else f"freed {_bytes(freed)}")
+    Interrupted proofs can still be gone on with, unless --all is given.
+    """
+    from zkvm.kernels.policy import cache_root, clean_cache
+    from zkvm.work_files import clean_builds, clean_work
+
+    freed = {"kernels": clean_cache(), "unfinished work": clean_work(unfinished=unfinished)}
+    if unfinished:
+        freed["guest builds"] = clean_builds()
+    if as_json:
+        click.echo(json.dumps({"ok": True, "folder": str(cache_root()), "freed_bytes": sum(freed.values()), "freed": freed}))
+    else:
+        click.echo(f"freed {_bytes(sum(freed.values()))} in {cache_root()}: " + ", ".join(f"{name} {_bytes(count)}" for name, count in freed.items()))
 
 
 # --- guests ----------------------------------------------------------------------------------------------------------

@@ -20,3 +20,11 @@ class UsageError(BlockproofError):
 
 class RefusedError(BlockproofError):
     """The answer is no: an invalid block, a run that fails, a proof that does not verify."""
+
+
+class ProofRefusedError(RefusedError):
+    """A proof does not verify, or does not say what the caller expects."""
+
+
+class StoppedError(BlockproofError):
+    """The user stopped the work; what is done is kept."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from blockproof.errors import UsageError
 from zkvm.machine.elf import ELF_BYTE_LIMIT, Program, load_elf
+from zkvm.machine.errors import ElfError
 
 SHIPPED: Final = Path(__file__).resolve().parent / "elfs"
 
@@ -45,7 +46,12 @@ def read_guest(name_or_path: str) -> bytes:
 
 def load_guest(name_or_path: str) -> Program:
     """The loaded program of a guest. Raises UsageError as `read_guest`, ElfError for a file that is no program of the machine."""
-    return load_elf(read_guest(name_or_path))
+    content = read_guest(name_or_path)
+    try:
+        return load_elf(content)
+    except ElfError as error:
+        error.add_note(name_or_path)
+        raise
 
 
 def _read(path: Path) -> bytes:

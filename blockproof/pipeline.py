@@ -15,6 +15,7 @@ import witness
 from blockproof.errors import UsageError
 from blockproof.guests import BLOCK_GUEST, load_guest
 from witness.chains import ChainConfig
+from witness.errors import WitnessError
 from witness.importers import LoadedInput
 from witness.schema import StatelessValidationResult, decode_result
 from zkvm.machine import Limits, Program, RunResult
@@ -95,3 +96,6 @@ def load_block(path: str | Path, chain: ChainConfig | None = None) -> LoadedInpu
         return witness.load_input(path, chain)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except WitnessError as error:
+        error.add_note(str(path))
+        raise

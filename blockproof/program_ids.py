@@ -6,6 +6,7 @@ neither trusts nor recomputes commitments; a test computes them anew.
 """
 
 import json
+import re
 import sys
 
 from blockproof.errors import UsageError
@@ -31,11 +32,12 @@ def parse_id(text: str) -> Digest:
         return pinned[text]
     digits = text.removeprefix("0x")
     try:
-        if len(digits) != 8 * DIGEST_LENGTH:
+        if not re.fullmatch(f"[0-9a-fA-F]{{{8 * DIGEST_LENGTH}}}", digits):
             raise ValueError
         elements = tuple(int(digits[i : i + 8], 16) for i in range(0, len(digits), 8))
     except ValueError:
-        raise UsageError(f"{text[:80]!r} is no program id", f"write 0x and {8 * DIGEST_LENGTH} hexadecimal digits, or one of {', '.join(pinned)}") from None
+        names = f", or one of {', '.join(pinned)}" if pinned else ""
+        raise UsageError(f"{text[:80]!r} is no program id", f"write 0x and {8 * DIGEST_LENGTH} hexadecimal digits{names}") from None
     if any(element >= PRIME for element in elements):
         raise UsageError(f"{text!r} is no program id: an element is not below the field's order")
     return elements

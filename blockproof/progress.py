@@ -1,5 +1,7 @@
 """Progress on standard error: one line by phase, with time left, rewritten in place on a terminal and thinned out elsewhere."""
 
+import contextlib
+import io
 import sys
 import time
 from typing import Final, TextIO
@@ -14,7 +16,8 @@ class ProgressLine:
     """Reports the prover's phases. Use as a context manager: the line is ended whatever happens."""
 
     def __init__(self, stream: TextIO | None = None, enabled: bool = True) -> None:
-        self._stream = stream or sys.stderr
+        # A process without standard error has None there.
+        self._stream = stream or sys.stderr or io.StringIO()
         self._enabled = enabled
         self._is_terminal = self._stream.isatty()
         self._start = time.monotonic()
@@ -29,8 +32,7 @@ class ProgressLine:
 
     def __exit__(self, *_: object) -> None:
         if self._enabled and self._is_terminal and self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
+            self._write("\r" + " " * self._width + "\r")
 
     def __call__(self, phase: str, shard: int, count: int) -> None:
         """phase: what begins; shard of count: where, 0 where that means nothing yet."""
@@ -46,13 +48,18 @@ class ProgressLine:
             text = f"{phase}, shard {shard}"
         text = f"[{_clock(now - self._start)}] {text}"
         if self._is_terminal:
-            self._stream.write("\r" + text.ljust(self._width))
+            self._write("\r" + text.ljust(self._width))
             self._width = len(text)
         elif phase != self._phase and (shard <= 1 or now - self._last_print > QUIET_SECONDS):
-            self._stream.write(text + "\n")
+            self._write(text + "\n")
             self._last_print = now
         self._phase = phase
-        self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        # Where nobody reads any more there is nobody to tell; the proof goes on.
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
     def _left(self, phase: str, shard: int, count: int, now: float) -> str:
         # Shards of one run are alike: what is left takes as long as what is done, by shards and phases.

@@ -10,7 +10,7 @@ Memory is bounded by the shape of one shard, which `ShardShape` derives from the
 
 import functools
 import hashlib
-import shutil
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 from zkvm.air.expression import Phase
 from zkvm.chips import program, program_image
 from zkvm.isa.instructions import Family
-from zkvm.kernels.policy import HAVE_NUMBA, cache_root
+from zkvm.kernels.policy import HAVE_NUMBA
 from zkvm.kernels.reference.poseidon2 import Digest
 from zkvm.machine.elf import Program
 from zkvm.machine.emulator import Limits, RunResult
@@ -44,6 +44,9 @@ BYTES_PER_ROW: Final = 9000
 
 FIXED_BYTES: Final = 1 << 30
 """Interpreter, compiled kernels, fixed tables and their extensions."""
+
+LEAST_MEMORY: Final = FIXED_BYTES + 2 * BYTES_PER_ROW * (1 << 14)
+"""What the smallest shape takes."""
 
 PARAMETERS: Final = Parameters()
 """128 bits at every layer."""
@@ -148,23 +151,25 @@ def prove_program(
     """
     Runs a program and writes a proof of the run.
 
-    output: appears only when complete. resume: keep finished shards in the cache folder until then, and use those of an earlier, interrupted call of the
-    same program, input and shape. check_rows: check every constraint on every row first, slowly.
+    output: appears only when complete; a regular file of that name is replaced. resume: keep finished shards in the cache folder until then, and use
+    those of an earlier, interrupted call of the same program, input and shape. check_rows: check every constraint on every row first, slowly.
 
     Raises zkvm.machine.errors for a run that traps or passes a limit, RunFailedError for an exit code other than 0, NotProvableError for a run that
-    this machine has no chips for, OSError from files.
+    this machine has no chips for, zkvm.work_files.BusyError while another process proves the same run with resume, OSError from files.
     """
     from zkvm.protocol.prove import Options, prove
+    from zkvm.work_files import clear_output, snapshot_folder, work_root
 
+    clear_output(output)
     report = progress or (lambda phase, shard, count: None)
     shape = shape or ShardShape.for_memory(memory_bytes)
     identity = hashlib.sha256(b"%d:" % shape.log_rows + loaded.digest + hashlib.sha256(private_input).digest()).digest()
-    work = cache_root() / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    report("set-up", 0, 0)
-    key, program_tables = _program_setup(loaded)
-    folder = Path(tempfile.mkdtemp(prefix="snapshots-", dir=work))
-    try:
+    work = work_root()
+    # Two processes that prove the same run would write and remove the same records; the folder's name makes them meet.
+    name = identity.hex()[:32] if resume else os.urandom(16).hex()
+    with snapshot_folder(work, name) as folder:
+        report("set-up", 0, 0)
+        key, program_tables = _program_setup(loaded)
         report("execute", 0, 0)
 
         def on_shard(shard: Shard) -> None:
@@ -177,8 +182,6 @@ def prove_program(
         options = Options(threads=threads, work_folder=work if resume else None, check_rows=check_rows, progress=report)
         prove(the_machine(), key, {"machine": _machine_tables(), "program": program_tables}, run, parameters, output, options)
         return Proven(output, the_machine().program_id(key), plan.result, run.shard_counts)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_program(

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from zkvm.air.chip import Chip
 from zkvm.air.expression import Phase
 from zkvm.chips import boundary, byte, memory_image, program, program_image, range
+from zkvm.chips.buses import BYTE
 from zkvm.chips.counts import new_counts
 from zkvm.chips.tables import split_limbs
-from zkvm.isa.instructions import REGISTER_COUNT, Family
+from zkvm.isa.instructions import REGISTER_COUNT
 from zkvm.machine import memory_map
 from zkvm.machine.elf import Program
 from zkvm.machine.events import MEMORY_SPACE, REGISTER_SPACE
@@ -32,6 +33,9 @@ from zkvm.protocol.parameters import MINIMUM_LOG_HEIGHT
 
 MEMORY_SHARD_ROWS: Final = 1 << 20
 """Addresses of one memory shard."""
+
+BYTE_USERS: Final = {chip.name for chip in CHIPS if chip is not byte.CHIP and any(m.bus is BYTE for m in chip.messages)}
+"""The chips whose shards need the byte table."""
 
 Matrices = dict[str, dict[Phase, NDArray[np.void]]]
 """By chip, then phase: records, all cells canonical."""
@@ -186,7 +190,7 @@ class RunTrace:
             heights[boundary.CHIP.name] = log_height(shard.boundary_rows)
             heights[program.CHIP.name] = program_height
             heights[range.CHIP.name] = table_heights[range.CHIP.name]
-            if shard.families[Family.BITWISE]:
+            if heights.keys() & BYTE_USERS:
                 heights[byte.CHIP.name] = table_heights[byte.CHIP.name]
             outlines.append(ShardOutline(shard.index, EXECUTION_KIND, _publics(shard), heights))
         for i, rows in enumerate(self._memory):

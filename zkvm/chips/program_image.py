@@ -3,7 +3,7 @@ Program image: the memory that the program brings along, and the registers: thei
 
 Given
 -----
-- the fixed columns name every doubleword of the DATA region's first HEIGHT doublewords and the 33 registers, each once; the initial limbs are below
+- the fixed columns name every doubleword that the ELF has in DATA and the 33 registers, each once; the initial limbs are below
   2^16; the rest of the table is padding with is_real = 0. They are committed in the program id.
 - the chip is in exactly one shard of a proof.
 

@@ -79,6 +79,7 @@ CHECKS: dict[str, Reason] = {
     "proof is well formed": Reason.MALFORMED,
     "machine digest": Reason.MACHINE,
     "security level": Reason.SECURITY,
+    "rate of the fixed trees": Reason.SHAPE,
     "shard count": Reason.SHAPE,
     "kind exists": Reason.SHAPE,
     "chips of the kind": Reason.SHAPE,

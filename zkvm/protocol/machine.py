@@ -28,6 +28,9 @@ PROGRAM_DOMAIN: int = FIRST_FREE_DOMAIN + 3
 STATEMENT_DOMAIN: int = FIRST_FREE_DOMAIN + 4
 SHARD_LEAF_DOMAIN: int = FIRST_FREE_DOMAIN + 5
 
+FIXED_LOG_BLOWUP: int = 1
+"""The rate, 2^-1, at which machine tables and programs are committed: their roots are pinned, so a proof has no other."""
+
 NO_DIGEST: Digest = (0,) * DIGEST_LENGTH
 """Stands where a tree would be if it had any column."""
 

@@ -21,7 +21,7 @@ from zkvm.kernels.fast import merkle, montgomery, ntt
 from zkvm.kernels.policy import cache_root
 from zkvm.kernels.reference.poseidon2 import DIGEST_LENGTH, Digest
 from zkvm.protocol.errors import ProverError
-from zkvm.protocol.machine import NO_DIGEST, Machine, MachineTables, ProgramKey
+from zkvm.protocol.machine import FIXED_LOG_BLOWUP, NO_DIGEST, Machine, MachineTables, ProgramKey
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FixedTables:
         return tuple(matrix.shape[0].bit_length() - 1 for matrix in self.traces.values())
 
 
-def commit_fixed(matrices: Mapping[str, np.ndarray], log_blowup: int = 1, threads: int | None = None) -> FixedTables:
+def commit_fixed(matrices: Mapping[str, np.ndarray], log_blowup: int = FIXED_LOG_BLOWUP, threads: int | None = None) -> FixedTables:
     """
     Commits to fixed columns.
 

@@ -41,7 +41,7 @@ from zkvm.protocol.constraints import folded_constraints_at_point, quotient_at_p
 from zkvm.protocol.errors import Reason, Refusal, RefusalError
 from zkvm.protocol.logup import LogUpChallenge
 from zkvm.protocol.low_degree import check_query
-from zkvm.protocol.machine import NO_DIGEST, Machine, ShardHeader
+from zkvm.protocol.machine import FIXED_LOG_BLOWUP, NO_DIGEST, Machine, ShardHeader
 from zkvm.protocol.opening import batching_coefficients, claimed_sums, entry_coefficients, quotient_at_query
 from zkvm.protocol.plan import ShardPlan, check_counts, check_shape, messages_weight, shapes_of
 from zkvm.protocol.proof import Head, ProofReader, ShardProof
@@ -133,6 +133,8 @@ class Verifier:
         head = reader.head
 
         # 2. Parameters and shapes.
+        rate = f"2^-{head.parameters.log_blowup}, where the fixed trees have 2^-{FIXED_LOG_BLOWUP}"
+        checks.holds("rate of the fixed trees", head.parameters.log_blowup == FIXED_LOG_BLOWUP, rate)
         for header in first_of_each_shape(head.headers):
             check_shape(checks, machine, head.key, header)
         global_messages = machine.global_messages(head.key, head.statement)

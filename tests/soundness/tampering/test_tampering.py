@@ -16,7 +16,7 @@ from zkvm.protocol.parameters import Parameters
 
 HEAD_MANIFEST = {
     # The lengths of the bodies follow from these two;
-    "log_blowup": {"proof is well formed"},
+    "log_blowup": {"rate of the fixed trees"},
     "query_count": {"proof is well formed"},
     # these three are absorbed first, so every later challenge differs.
     "query_grinding_bits": {"local sums"},

@@ -43,6 +43,7 @@ from zkvm.protocol.verify import Accepted
 EXEMPT = {
     "proof is well formed": "no statement about the run: bounds time and memory, makes the encoding unique",
     "machine digest": "redundant: transcripts absorb the verifier's own digest; kept because it names the cause",
+    "rate of the fixed trees": "no known attack: a proof at another rate needs preimages of leaf digests; the prover refuses to make one",
     "kind exists": "form: there is nothing to verify in a shard of no kind; without it the verifier could not go on",
     "shard count": "form: bounds what is read; that there is a first and a last shard is the machine's chaining rule",
 }

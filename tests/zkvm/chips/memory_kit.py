@@ -271,7 +271,7 @@ def _token(
         problems.append(f"{name}: {left[:3]}, not {(space, address, time)}")
     previous = taken[2] if taken[2] != PRIME - 1 else BOUNDARY_TIME
     zero = (taken[0], taken[1]) == (0, 0)
-    if previous >= CLK_LIMIT or any(limb >= (1 if zero else 2**16) for limb in taken[3:]):
+    if previous >= CLK_LIMIT or taken[1] > LAST_DOUBLEWORD or any(limb >= (1 if zero else 2**16) for limb in taken[3:]):
         raise _Unreachable(name)
     if previous >= time:
         problems.append(f"{name} is taken from the future")

@@ -36,7 +36,8 @@ def less_than(air: Any, name: str, cells: Any, left: Sequence[Any], right: Seque
     difference: Any = 0
     for i in reversed(range(16)):
         passed = passed + cells.differs_at[i]
-        air.zero(f"{name}: limb {i} is equal above the mark", (count - passed) * (right[i] - left[i]))
+        if i:  # At limb 0 everything has passed, by "one mark".
+            air.zero(f"{name}: limb {i} is equal above the mark", (count - passed) * (right[i] - left[i]))
         difference = difference + cells.differs_at[i] * (right[i] - left[i])
     air.equal(f"{name}: one mark", passed, count)
     air.equal(f"{name}: the difference at the mark", cells.difference, difference)

@@ -10,7 +10,7 @@ Proves, where count = 1
 - `canonical`: the number of these 16 limbs is below p. With n = 2^256 - 1 - number, in limbs n_i, that is n >= 2^32 + 977, and one of three cases shows it:
   neither flag     one of n_3 .. n_15 is not 0: their sum, below 2^20, has an inverse.
   is_large         n_2 >= 1, and n_2 - 1 + n_1, below 2^17, has an inverse: n >= 2^33, or n >= 2^32 + 2^16.
-  is_largest       n_2 = 1 and n_0 >= 977.
+  is_largest       n_2 = 1 and n_0 >= 977. (So it is no matter if both flags are set.)
 - `quotient_limbs`: the 16 limbs are below 2^16.
 
 Padding
@@ -63,7 +63,6 @@ def canonical(air: Any, name: str, cells: Any, limbs: Sequence[Any], count: Any)
     n = [ALL_ONES * count - limb for limb in limbs]
     is_large, is_largest = cells.is_large, cells.is_largest
     above = n[2] - count
-    air.bit(f"{name}: one case", is_large + is_largest)
     nonzero = (count - is_large - is_largest) * sum(n[3:]) + is_large * (above + n[1]) + is_largest
     air.equal(f"{name}: what is not 0 has an inverse", nonzero * cells.inverse, count)
     air.zero(f"{name}: limb 2 of the largest", is_largest * above)
