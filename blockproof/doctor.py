@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from blockproof.errors import BlockproofError
+from blockproof.guest_build import ToolchainAbsent, find_toolchain
 from blockproof.guests import read_guest, shipped_guests
+from blockproof.program_ids import shipped_ids
 from zkvm.kernels import policy
 
 PACKAGES: Final = ("numba", "llvmlite", "numpy", "click", "ethereum-execution", "py-evm", "trie", "rlp", "eth-hash", "eth-remerkleable", "web3")
 
-TOOLS: Final = {
-    "rustc": "to build guests (Debian: rustc-web cargo-web rust-web-src lld)",
-    "qemu-riscv64": "to compare the emulator with another one (Debian: qemu-user)",
-}
+TOOLS: Final = {"qemu-riscv64": "to compare the emulator with another one (Debian: qemu-user)"}
 
 LEAST_MEMORY: Final = 4 << 30
 LEAST_DISK: Final = 2 << 30
@@ -46,6 +45,7 @@ def examine() -> list[Finding]:
     findings.append(Finding("processors", True, f"{len(os.sched_getaffinity(0))} usable"))
     findings.append(_cache())
     findings += [_guest(name) for name in shipped_guests()]
+    findings += [_program_ids(), _rust()]
     for name, use in TOOLS.items():
         path = shutil.which(name)
         findings.append(Finding(name, path is not None, path or f"absent; only needed {use}", is_optional=True))
@@ -61,6 +61,19 @@ def _cache() -> Finding:
     writable = os.access(existing, os.W_OK)
     detail = f"{folder}, {free / 2**30:.1f} GiB free"
     return Finding("cache", writable and free >= LEAST_DISK, detail if writable else f"{folder} cannot be written; set BLOCKPROOF_CACHE")
+
+
+def _program_ids() -> Finding:
+    missing = [name for name in shipped_guests() if name not in shipped_ids()]
+    return Finding("program ids", not missing, f"not pinned: {', '.join(missing)}" if missing else "pinned for every shipped guest")
+
+
+def _rust() -> Finding:
+    try:
+        toolchain = find_toolchain()
+    except ToolchainAbsent as error:
+        return Finding("rust", False, f"{error}; only needed to build guests", is_optional=True)
+    return Finding("rust", True, f"{toolchain.compiler_version}, {toolchain.linker_version}", is_optional=True)
 
 
 def _guest(name: str) -> Finding:

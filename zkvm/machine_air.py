@@ -25,6 +25,8 @@ from zkvm.air.chip import Chip
 from zkvm.chips import (
     add,
     add_word,
+    arith256,
+    arith256_mod,
     bitwise,
     boundary,
     branch,
@@ -43,6 +45,8 @@ from zkvm.chips import (
     program,
     program_image,
     range,
+    secp256k1_add,
+    secp256k1_double,
     sha256_memory,
     sha256_rounds,
     shift,
@@ -78,6 +82,10 @@ FAMILY_CHIPS: Final[dict[Family, Chip]] = {
     Family.ECALL: ecall.CHIP,
     Family.KECCAK_F: keccak_memory.CHIP,
     Family.SHA256_COMPRESS: sha256_memory.CHIP,
+    Family.SECP256K1_ADD: secp256k1_add.CHIP,
+    Family.SECP256K1_DOUBLE: secp256k1_double.CHIP,
+    Family.ARITH256: arith256.CHIP,
+    Family.ARITH256_MOD: arith256_mod.CHIP,
 }
 """The chip that has a row for each event of a family. A family without one can be executed but not proven."""
 

@@ -75,4 +75,8 @@ EXEMPT["keccak_f"] = {
     "parity[#][#] is a bit": "C' = C xor D with D's two parities bits makes C' = C or 1 - C, and C' is a bit",
     "theta_parity[#][#] is a bit": "C' = C xor D, and C and D's parities are bits",
 }
+EXEMPT["sha256_rounds"] = {
+    "b[#] is a bit": "on row t > 0 it is a of row t - 1, on row 0 it is c of row 1: both are bits, and a group's rows always have both",
+    "f[#] is a bit": "likewise: e of the row before, or g of the row after",
+}
 """By family: numbers are written #."""

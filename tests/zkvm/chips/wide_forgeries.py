@@ -198,9 +198,10 @@ def arithmetic(
     else:
         [m] = rest
         r = rest_value % m if result is None else result
-        if rest_value < 0 or (rest_value - r) % m or not 0 <= (rest_value - r) // m < TOP * TOP:
+        # Any q goes with m = 0.
+        q, left = divmod(rest_value - r, m) if m else (77, rest_value - r)
+        if rest_value < 0 or left or not 0 <= q < TOP * TOP:
             return None
-        q = (rest_value - r) // m
         forgery = blank(name, numbers, (r,))
         forgery.put_bytes("quotient[0]", q % TOP)
         forgery.put_bytes("quotient[1]", q // TOP)
@@ -406,7 +407,8 @@ def division_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]
             if prefix == "m":
                 forgery = division(256, m, m - rng.getrandbits(200), defect)
             else:
-                forgery = arithmetic(name, [rng.getrandbits(256) | 1 << 255 for _ in range(3)] + [257], defect)
+                # Digits of m at even places do not matter.
+                forgery = arithmetic("arith256_mod", [rng.getrandbits(256) | 1 << 255 for _ in range(3)] + [257 + (200 << 240)], defect)
             if forgery is not None:
                 forgery.alter_bytes(prefix, limb, factor * STEP + slack)
             yield forgery
