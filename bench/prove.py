@@ -1,7 +1,7 @@
 """
 What proving and verifying a run costs: the shipped command, in a fresh process, measured from outside.
 
-    python bench/prove.py GUEST [-i FILE_OR_0xHEX] [--memory 8G] [--threads N] [--cold] [--json] [--row]
+    python bench/prove.py GUEST [-i FILE_OR_0xHEX] [--memory 8G] [--shard-rows LOG2] [--threads N] [--cold] [--json] [--row]
 
 GUEST: a shipped guest's name or an ELF file; `block -i FILE` runs `blockproof prove FILE`, everything else `blockproof vm prove`.
 
@@ -252,7 +252,7 @@ class Result:
         return self.total_cells / self.steps
 
 
-def measure(guest: str, private_input: str | None, memory: str, threads: int | None, is_cold: bool) -> Result:
+def measure(guest: str, private_input: str | None, memory: str, shard_rows: int | None, threads: int | None, is_cold: bool) -> Result:
     """Proves and verifies once. Raises MeasureError."""
     with tempfile.TemporaryDirectory(prefix="blockproof-bench-") as folder:
         environment = dict(os.environ)
@@ -263,6 +263,7 @@ def measure(guest: str, private_input: str | None, memory: str, threads: int | N
             run_command(["vm", "verify", str(Path(folder) / "warm"), "--json"], environment)
         proof = Path(folder) / "proof"
         options = ["-o", str(proof), "--memory", memory, "--json", *(["--threads", str(threads)] if threads else [])]
+        options += ["--shard-rows", str(shard_rows)] if shard_rows else []
         if guest == BLOCK_GUEST:
             if private_input is None:
                 raise MeasureError("the block guest needs an input")
@@ -276,7 +277,8 @@ def measure(guest: str, private_input: str | None, memory: str, threads: int | N
             head, reports = proof_facts(core)
         counts = head.statement.shard_counts
         program = load_guest(guest)
-        plan = plan_shards(program, _input_bytes(guest, private_input), ShardShape.for_memory(_size(memory)).limits(), Path(folder))
+        shape = ShardShape(shard_rows) if shard_rows else ShardShape.for_memory(_size(memory))
+        plan = plan_shards(program, _input_bytes(guest, private_input), shape.limits(), Path(folder))
         cells = cells_of(head.headers, plan, RunTrace(ProgramTables(program), plan, b""))
         return Result(
             guest, private_input or "", memory, is_cold, int(plan.result.steps), counts[0], counts[1], cells.by_phase, cells.tables, cells.fill,
@@ -355,13 +357,14 @@ def main() -> int:
     parser.add_argument("guest")
     parser.add_argument("-i", "--input")
     parser.add_argument("--memory", default="8G")
+    parser.add_argument("--shard-rows", type=int)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--row", action="store_true")
     arguments = parser.parse_args()
     try:
-        result = measure(arguments.guest, arguments.input, arguments.memory, arguments.threads, arguments.cold)
+        result = measure(arguments.guest, arguments.input, arguments.memory, arguments.shard_rows, arguments.threads, arguments.cold)
     except MeasureError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

@@ -435,13 +435,31 @@ def cost_page() -> str:
 
 @dataclass
 class Evidence:
-    """What shows that a thing is needed. test: file::function; proof: a written proof that it is implied."""
+    """
+    What shows that a thing is needed, the first that there is: test, file::function that removes it; proof, that the others imply it; like, a test that removes another thing of
+    the same form. gap: why the tests say that they have none.
+    """
 
     test: str = ""
     proof: str = ""
+    like: str = ""
+    gap: str = ""
+
+    @property
+    def state(self) -> str:
+        """tested, implied, by form or missing."""
+        return "tested" if self.test else "implied" if self.proof else "by form" if self.like and not self.gap else "missing"
 
     def __str__(self) -> str:
-        return self.test and f"`{self.test}`" or (f"implied: {self.proof}" if self.proof else MISSING)
+        return {
+            "tested": f"`{self.test}`",
+            "implied": f"implied: {self.proof}",
+            "by form": f"another of its form: `{self.like}`",
+            "missing": f"{MISSING}{': ' if self.gap else ''}{self.gap}",
+        }[self.state]
+
+
+STATES = ("tested", "by form", "implied", "missing")
 
 
 @dataclass
@@ -453,12 +471,15 @@ class Necessity:
 
 
 STORED_TEST = "test_each_constraint_and_look_up_is_needed"
-"""In any test module of chips: parametrized by chip, it reads forgeries/NAME.json and removes each of its items alone."""
+"""In any test module of chips: parametrized by chip, it reads forgeries/NAME.json and removes each of its items alone. In a module of one chip, CHIP: parametrized by item."""
 
 TOKEN_TEST = "test_each_token_is_needed"
 """Likewise: it removes the pairs of messages that move a token, one pair at a time."""
 
-SINGLE_TESTS: tuple[tuple[str, str, str, str | None], ...] = (
+CONSTRAINT_TEST = "test_each_constraint_is_needed"
+"""In a module of one chip, CHIP: parametrized by constraint."""
+
+SINGLE_TESTS: tuple[tuple[str, str, str, str | tuple[str, ...] | None], ...] = (
     ("memory_image", "test_image_chips", "test_each_constraint_and_look_up_of_the_image_is_needed", "IMAGE_FORGERIES"),
     ("memory_image", "test_image_chips", "test_each_token_of_the_image_is_needed", None),
     ("boundary", "test_image_chips", "test_the_boundary_s_bit_is_needed", None),
@@ -467,8 +488,29 @@ SINGLE_TESTS: tuple[tuple[str, str, str, str | None], ...] = (
     ("program_image", "test_image_chips", "test_each_token_of_the_program_image_is_needed", None),
     ("ecall", "test_ecall_chip", "test_the_call_s_message_is_needed", None),
     ("ecall", "test_ecall_chip", "test_each_token_is_needed", None),
-)
-"""(chip, module, function, registry) of other tests that remove things: the items are the registry's keys, or the chip's items that the function names."""
+    ("keccak_f", "test_keccak_chip", "test_each_message_is_needed", None),
+    ("keccak_memory", "test_keccak_chip", "test_the_call_s_bit_is_needed", None),
+    ("keccak_memory", "test_keccak_chip", "test_each_message_of_a_call_is_needed", None),
+    (
+        "keccak_memory", "test_keccak_chip", "test_each_range_check_of_a_call_is_needed",
+        tuple(f"lane {lane}: {check} in range" for lane in (0, 13, 24) for check in ("gap_low", "gap_high")),
+    ),
+    ("sha256_rounds", "test_sha256_chip", "test_each_message_is_needed", None),
+    ("sha256_memory", "test_sha256_chip", "test_the_call_s_bit_is_needed", None),
+    ("sha256_memory", "test_sha256_chip", "test_each_carry_out_of_a_high_limb_is_needed", tuple(f"word {i}: carry out of limb 1" for i in range(8))),
+    ("sha256_memory", "test_sha256_chip", "test_each_carry_out_of_a_low_limb_is_needed", tuple(f"word {i}: carry out of limb 0" for i in (0, 7))),
+    ("sha256_memory", "test_sha256_chip", "test_each_gap_of_a_call_is_needed", "CALL_RANGES"),
+    (
+        "sha256_memory", "test_sha256_chip", "test_each_byte_check_of_a_block_is_needed",
+        tuple(f"block {limb // 4}: byte {2 * (limb % 4) + byte} in range" for limb in (0, 1, 31) for byte in (0, 1)),
+    ),
+    (
+        "sha256_memory", "test_sha256_chip", "test_each_limb_check_of_the_result_is_needed",
+        tuple(f"{which} limb {2 * word + limb} in range" for which in ("new", "worked") for word in (0, 5) for limb in (0, 1)),
+    ),
+    ("sha256_memory", "test_sha256_chip", "test_each_message_of_a_call_is_needed", None),
+)  # fmt: skip
+"""(chip, module, function, items) of other tests that remove things. items: the name of a registry whose keys they are, themselves, or None: those that the function names."""
 
 
 @cache
@@ -498,18 +540,25 @@ def claims() -> Iterator[tuple[str, str, str]]:
     """(chip, item, test) of everything that a test of chips removes, as the tests' own registries say."""
     for path in sorted(CHIP_TESTS.glob("test_*.py")):
         where, functions = path.relative_to(ROOT), functions_of_tests(path)
-        for function in (STORED_TEST, TOKEN_TEST):
-            if function not in functions:
-                continue
+        present = [function for function in (STORED_TEST, TOKEN_TEST, CONSTRAINT_TEST) if function in functions]
+        for function in present:
             module = module_of_tests(CHIP_TESTS, path.stem)
             assert module is not None
+            if hasattr(module, "CHIP"):
+                yield from ((module.CHIP.name, item, f"{where}::{function}") for item in parameters_of(module, function))
+                continue
             for name in parameters_of(module, function):
                 stored = CHIP_TESTS / "forgeries" / f"{name}.json"
                 chip = next((chip for chip in CHIPS if chip.name == name), None)
-                if function == STORED_TEST:
-                    items = list(json.loads(stored.read_text())) if stored.exists() else []
-                else:
+                if hasattr(module, "without_forgery"):
+                    # This module makes its forgeries when it runs, and says for which items it makes none; all other messages are its token test's.
+                    own = module.items_of(name)
+                    excluded = set(module.without_forgery(name)) if function == STORED_TEST else set(own)
+                    items = [item for item in (own if function == STORED_TEST else items_of(chip) if chip else []) if item not in excluded]
+                elif function == TOKEN_TEST:
                     items = token_pairs(chip) if chip else []
+                else:
+                    items = list(json.loads(stored.read_text())) if stored.exists() else []
                 yield from ((name, item, f"{where}::{function}[{name}]") for item in items)
     for name, stem, function, registry in SINGLE_TESTS:
         path = CHIP_TESTS / f"{stem}.py"
@@ -517,7 +566,9 @@ def claims() -> Iterator[tuple[str, str, str]]:
         chip = next(chip for chip in CHIPS if chip.name == name)
         if node is None:
             continue
-        if registry:
+        if isinstance(registry, tuple):
+            items = list(registry)
+        elif registry:
             items = list(getattr(module_of_tests(CHIP_TESTS, stem), registry))
         else:
             named = {constant.value for constant in ast.walk(node) if isinstance(constant, ast.Constant) and isinstance(constant.value, str)}
@@ -542,14 +593,49 @@ def necessity() -> dict[str, Necessity]:
                 evidence.test = test
             if not matching(name, item):
                 known[name].unused.append(f"{item} ({test})")
-    for path in sorted(CHIP_TESTS.glob("*exemptions.py")):
-        for name, proofs in module_of_tests(CHIP_TESTS, path.stem).EXEMPT.items():  # type: ignore[union-attr]
-            for item, proof in proofs.items() if name in known else ():
-                for evidence in matching(name, item):
-                    evidence.proof = " ".join(proof.split())
-                if not matching(name, item):
-                    known[name].unused.append(f"{item} (a proof in {path.relative_to(ROOT)})")
+    for where, name, item, proof in proofs():
+        if name in known:
+            for evidence in matching(name, item):
+                evidence.proof = " ".join(proof.split())
+            if not matching(name, item):
+                known[name].unused.append(f"{item} (a proof in {where})")
+    for name, item, reason in gaps():
+        if name in known:
+            for evidence in matching(name, item):
+                evidence.gap = reason
+    for chip in known.values():
+        tested = {form_of(item): evidence.test for item, evidence in chip.items.items() if evidence.test}
+        for item, evidence in chip.items.items():
+            evidence.like = tested.get(form_of(item), "")
     return known
+
+
+def proofs() -> Iterator[tuple[str, str, str, str]]:
+    """(file, chip, item or form, proof) of everything that the tests say is implied."""
+    for path in sorted(CHIP_TESTS.glob("*exemptions.py")):
+        for name, of_chip in module_of_tests(CHIP_TESTS, path.stem).EXEMPT.items():  # type: ignore[union-attr]
+            yield from ((str(path.relative_to(ROOT)), name, item, proof) for item, proof in of_chip.items())
+    for where, name, registry in declared("REDUNDANT"):
+        yield from ((where, name, item, proof) for item, proof in registry)
+
+
+def gaps() -> Iterator[tuple[str, str, str]]:
+    """(chip, item, reason) of everything that the tests say is not shown."""
+    for _, name, registry in declared("NOT_SHOWN"):
+        yield from ((name, item, reason) for item, reason in registry)
+
+
+def declared(attribute: str) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """(file, chip, [(item, text)]) of a registry of test modules that gives patterns for each chip."""
+    for path in sorted(CHIP_TESTS.glob("test_*.py")):
+        if f"\n{attribute}: " not in path.read_text():
+            continue
+        module = module_of_tests(CHIP_TESTS, path.stem)
+        for name, patterns in getattr(module, attribute).items():
+            chip = next((chip for chip in CHIPS if chip.name == name), None)
+            items = items_of(chip) if chip else []
+            found = [(item, text) for pattern, text in patterns.items() for item in items if re.fullmatch(pattern, item)]
+            yield str(path.relative_to(ROOT)), name, found
 
 
 def items_of(chip: Chip) -> list[str]:
@@ -640,28 +726,25 @@ def necessity_page() -> str:
     known = necessity()
     checks = verifier_evidence()
     rules = rules_of_the_machine()
-    rows = []
+    rows: list[tuple[str, list[str]]] = []
     for chip in CHIPS:
-        states = [str(e) for e in known[chip.name].items.values()]
-        missing = states.count(MISSING)
-        implied = sum(state.startswith("implied: ") for state in states)
-        rows.append((f"[{chip.name}](#{chip.name})", len(states), len(states) - missing - implied, implied, missing))
-    states = [str(e) for e in checks.values()]
-    implied = sum(state.startswith("implied: ") for state in states)
-    rows.append(("[verifier](#the-verifier)", len(states), len(states) - states.count(MISSING) - implied, implied, states.count(MISSING)))
-    rows.append(("[rules of the machine](#rules-of-the-machine)", len(rules), 0, 0, len(rules)))
-    total = [sum(row[i] for row in rows) for i in range(1, 5)]  # type: ignore[misc]
+        rows.append((f"[{chip.name}](#{chip.name})", [evidence.state for evidence in known[chip.name].items.values()]))
+    rows.append(("[verifier](#the-verifier)", [evidence.state for evidence in checks.values()]))
+    rows.append(("[rules of the machine](#rules-of-the-machine)", ["missing"] * len(rules)))
+    rows.append(("all", [state for _, states in rows for state in states]))
+    total = rows[-1][1]
 
     lines = [
         "# What needs what", "", NOTICE, "",
         "Every constraint, message and range check of every chip, and every check of the verifier, with the test that accepts something false as soon as that one thing is",
-        "removed, judged by row checker and bus balance, or by the verifier. *implied*: removing it alone changes nothing, by the proof given. LogUp constraints are the sums",
-        "of the messages: each falls with its messages.", "",
-        f"**{total[3]} of {total[0]} have neither test nor proof.** They are marked {MISSING}.", "",
-        "| | items | tested | implied | missing |", "|---|---|---|---|---|",
-        *(f"| {name} | {a} | {b} | {c} | {f'**{d}**' if d else 0} |" for name, a, b, c, d in rows),
-        f"| all | {total[0]} | {total[1]} | {total[2]} | {f'**{total[3]}**' if total[3] else 0} |",
+        "removed, judged by row checker and bus balance, or by the verifier. *implied*: removing it alone makes nothing false acceptable, for the reason given. *by form*: a test removes another one whose",
+        "name differs in numbers only, not this one. LogUp constraints are the sums of the messages: each falls with its messages.", "",
+        f"**{total.count('missing')} of {len(total)} have no test, no proof, and no test of their form.** They are marked {MISSING}; where the tests say why, so does this page.", "",
+        f"| | items | {' | '.join(STATES)} |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
+    for name, states in rows:
+        counts = [states.count(state) for state in STATES]
+        lines.append(f"| {name} | {len(states)} | {' | '.join(map(str, counts[:-1]))} | {f'**{counts[-1]}**' if counts[-1] else 0} |")
     lines += ["", "## the verifier", "", "| check | reason of the refusal | needed by |", "|---|---|---|"]
     lines += [f"| {name} | {CHECKS[name].value} | {escaped(str(evidence))} |" for name, evidence in checks.items()]
     lines += ["", "## rules of the machine", "", "Conditions of the checks `machine's own shape rule` and `machine's own chaining rule`, from zkvm/machine_air.py. No test removes one of"]

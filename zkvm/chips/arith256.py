@@ -30,14 +30,14 @@ from zkvm.chips.gadgets.ranges import check_limbs
 from zkvm.chips.gadgets.wide.bytes256 import (
     Bytes256,
     bytes256,
+    copy_words,
     fill_bytes256,
     fill_checked_digits,
     fill_digits,
     limbs_of,
-    split_bytes,
-    split_limbs,
+    split_numbers,
 )
-from zkvm.chips.gadgets.wide.carries import add_number, add_product, fill_carries, is_zero
+from zkvm.chips.gadgets.wide.carries import MINUS_ONE, ONE, add_limbs, add_product, fill_carries, is_zero
 from zkvm.chips.gadgets.wide.digits import Digits, DigitSum, of_bytes, of_limbs, step_table
 from zkvm.chips.gadgets.wide.operands import fill_accesses, read, write
 from zkvm.kernels.policy import kernel
@@ -93,14 +93,17 @@ def fill(program, events, rows, counts):
     """
     Writes row i from event i.
 
-    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[ARITH256]. rows: (h,) records of Row, h >= n, all 0; rows past n
-    stay padding. counts: chips.counts.Counts, added to.
+    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[ARITH256]. rows: (h,) records
+    of Row, h >= n, all 0; rows past n stay padding. counts: chips.counts.Counts, added to.
     """
-    a = np.zeros(BYTES, dtype=np.int64)
-    b = np.zeros(BYTES, dtype=np.int64)
-    c = np.zeros(LIMBS, dtype=np.int64)
-    wide = np.zeros(2 * LIMBS, dtype=np.int64)
+    words = np.zeros(READS, dtype=np.uint64)
+    digits = np.zeros((3, BYTES), dtype=np.int64)
+    limbs = np.zeros((3, LIMBS), dtype=np.int64)
+    wide_digits = np.zeros((2, BYTES), dtype=np.int64)
+    wide_limbs = np.zeros((2, LIMBS), dtype=np.int64)
+    wide = wide_limbs.reshape(2 * LIMBS)
     sums = np.zeros(2 * BYTES, dtype=np.int64)
+    a, b, c = digits[0], digits[1], limbs[2]
     for i in range(len(events)):
         event, row = events[i], rows[i]
         row.is_real = 1
@@ -109,20 +112,21 @@ def fill(program, events, rows, counts):
         row.a1 = event.a1 >> 3
         fill_accesses(row.read, event.previous_read, 0, event.clk + PRECOMPILE_READ_SLOT, counts)
         fill_accesses(row.written, event.previous_write, 0, event.clk + PRECOMPILE_WRITE_SLOT, counts)
-        split_bytes(event.read, 0, a)
-        split_bytes(event.read, 4, b)
-        split_limbs(event.read, 8, c)
+        copy_words(event.read, words)
+        split_numbers(words, digits, limbs)
         fill_bytes256(row.a.byte, row.a.conjunction, a, counts)
         fill_bytes256(row.b.byte, row.b.conjunction, b, counts)
         fill_digits(row.c, c)
-        split_limbs(event.write_old, 0, wide)
+        copy_words(event.write_old, words)
+        split_numbers(words, wide_digits, wide_limbs)
         fill_digits(row.old, wide)
-        split_limbs(event.write, 0, wide)
+        copy_words(event.write, words)
+        split_numbers(words, wide_digits, wide_limbs)
         fill_checked_digits(row.result, wide, counts)
         sums[:] = 0
-        add_product(sums, a, b, 1)
-        add_number(sums, c, 2, 1, 0)
-        add_number(sums, wide, 2, -1, 0)
+        add_product(sums, a, b, ONE)
+        add_limbs(sums, c, ONE)
+        add_limbs(sums, wide, MINUS_ONE)
         fill_carries(sums, _TABLE, row.carry, counts)
 
 

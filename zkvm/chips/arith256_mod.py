@@ -9,7 +9,8 @@ Given
 Proves
 ------
 - the words at a0 held a, b, c, m at clk + 3, and m is not 0;
-- at clk + 4 the four words at a1 hold r < m with a b + c = q m + r, q below 2^512; words of the operands among them are read before.
+- at clk + 4 the four words at a1 hold r < m with a b + c = q m + r, q below 2^512; words of the operands among them
+  are read before.
 
 That r < m leaves no proof for m = 0. q needs 512 bits where m is small: a b + c < 2^512.
 
@@ -32,14 +33,14 @@ from zkvm.chips.gadgets.ranges import check_limbs
 from zkvm.chips.gadgets.wide.bytes256 import (
     Bytes256,
     bytes256,
+    copy_words,
     fill_bytes256,
     fill_checked_digits,
     fill_digits,
     limbs_of,
-    split_bytes,
-    split_limbs,
+    split_numbers,
 )
-from zkvm.chips.gadgets.wide.carries import add_number, add_product, fill_carries, is_zero
+from zkvm.chips.gadgets.wide.carries import MINUS_ONE, ONE, add_limbs, add_product, fill_carries, is_zero
 from zkvm.chips.gadgets.wide.digits import Digits, DigitSum, of_bytes, of_limbs, step_table
 from zkvm.chips.gadgets.wide.less_than import LessThan256, fill_less_than, less_than
 from zkvm.chips.gadgets.wide.operands import fill_accesses, read, write
@@ -62,7 +63,9 @@ def difference(a: Digits, b: Digits, c: Digits, quotient: Digits, modulus: Digit
 
 
 _NO_BYTES, _NO_LIMBS = of_bytes([0] * BYTES), of_limbs([0] * LIMBS)
-_STEPS = difference(_NO_BYTES, _NO_BYTES, _NO_LIMBS, of_bytes([0] * QUOTIENT_PARTS * BYTES), _NO_BYTES, _NO_LIMBS).steps()
+_STEPS = difference(
+    _NO_BYTES, _NO_BYTES, _NO_LIMBS, of_bytes([0] * QUOTIENT_PARTS * BYTES), _NO_BYTES, _NO_LIMBS
+).steps()
 
 
 class Row(Columns):
@@ -105,17 +108,17 @@ def fill(program, events, rows, counts):
     """
     Writes row i from event i.
 
-    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[ARITH256_MOD]. rows: (h,) records of Row, h >= n, all 0; rows
-    past n stay padding. counts: chips.counts.Counts, added to.
+    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[ARITH256_MOD]. rows: (h,)
+    records of Row, h >= n, all 0; rows past n stay padding. counts: chips.counts.Counts, added to.
     """
-    a = np.zeros(BYTES, dtype=np.int64)
-    b = np.zeros(BYTES, dtype=np.int64)
-    m = np.zeros(BYTES, dtype=np.int64)
+    words = np.zeros(READS, dtype=np.uint64)
+    digits = np.zeros((4, BYTES), dtype=np.int64)
+    limbs = np.zeros((4, LIMBS), dtype=np.int64)
+    result_digits = np.zeros((1, BYTES), dtype=np.int64)
+    result_limbs = np.zeros((1, LIMBS), dtype=np.int64)
     quotient = np.zeros(QUOTIENT_PARTS * BYTES, dtype=np.int64)
-    number = np.zeros(LIMBS, dtype=np.int64)
-    modulus = np.zeros(LIMBS, dtype=np.int64)
-    result = np.zeros(LIMBS, dtype=np.int64)
     sums = np.zeros((1 + QUOTIENT_PARTS) * BYTES, dtype=np.int64)
+    a, b, c, m, result = digits[0], digits[1], limbs[2], digits[3], result_limbs[0]
     for i in range(len(events)):
         event, row = events[i], rows[i]
         row.is_real = 1
@@ -124,40 +127,39 @@ def fill(program, events, rows, counts):
         row.a1 = event.a1 >> 3
         fill_accesses(row.read, event.previous_read, 0, event.clk + PRECOMPILE_READ_SLOT, counts)
         fill_accesses(row.written, event.previous_write, 0, event.clk + PRECOMPILE_WRITE_SLOT, counts)
-        split_bytes(event.read, 0, a)
-        split_bytes(event.read, 4, b)
-        split_bytes(event.read, 12, m)
+        copy_words(event.read, words)
+        split_numbers(words, digits, limbs)
         fill_bytes256(row.a.byte, row.a.conjunction, a, counts)
         fill_bytes256(row.b.byte, row.b.conjunction, b, counts)
         fill_bytes256(row.m.byte, row.m.conjunction, m, counts)
-        split_limbs(event.write_old, 0, number)
-        fill_digits(row.old, number)
-        split_limbs(event.read, 8, number)
-        fill_digits(row.c, number)
-        split_limbs(event.read, 12, modulus)
-        split_limbs(event.write, 0, result)
+        fill_digits(row.c, c)
+        copy_words(event.write_old, words)
+        split_numbers(words, result_digits, result_limbs)
+        fill_digits(row.old, result)
+        copy_words(event.write, words)
+        split_numbers(words, result_digits, result_limbs)
         fill_checked_digits(row.result, result, counts)
-        row.order.difference = fill_less_than(row.order.differs_at, result, modulus, counts) & 0xFFFF
+        row.order.difference = fill_less_than(row.order.differs_at, result, limbs[3], counts) & 0xFFFF
         sums[:] = 0
-        add_product(sums, a, b, 1)
-        add_number(sums, number, 2, 1, 0)
-        add_number(sums, result, 2, -1, 0)
+        add_product(sums, a, b, ONE)
+        add_limbs(sums, c, ONE)
+        add_limbs(sums, result, MINUS_ONE)
         divide_exactly(sums, m, quotient)
         for part in range(QUOTIENT_PARTS):
-            fill_bytes256(
-                row.quotient[part].byte, row.quotient[part].conjunction, quotient[part * BYTES : (part + 1) * BYTES], counts
-            )
-        add_product(sums, quotient, m, -1)
+            half = quotient[part * BYTES : (part + 1) * BYTES]
+            fill_bytes256(row.quotient[part].byte, row.quotient[part].conjunction, half, counts)
+        add_product(sums, quotient, m, MINUS_ONE)
         fill_carries(sums, _TABLE, row.carry, counts)
 
 
 @kernel
 def divide_exactly(sums, m, quotient):
     """
-    quotient = sums / m in 64 bytes, where sums, (96,) int64 by byte position, is a multiple q m of m, q < 2^512; all digits int64.
+    quotient = sums / m in 64 bytes, where sums, (96,) int64 by byte position, is a multiple q m of m, q < 2^512; all
+    digits int64.
 
-    Both are shifted right until m is odd; then each byte of the quotient follows from the lowest byte left, since m has an
-    inverse modulo 2^8. For m = 0, which has no quotient, the result is 0.
+    Both are shifted right until m is odd; then each byte of the quotient follows from the lowest byte left, since m
+    has an inverse modulo 2^8. For m = 0, which has no quotient, the result is 0.
     """
     size = len(quotient)
     quotient[:] = 0

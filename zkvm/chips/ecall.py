@@ -34,7 +34,16 @@ from zkvm.chips.gadgets.ranges import check_range
 from zkvm.chips.gadgets.step import Step, fill_step, instruction, step
 from zkvm.isa.instructions import Operation
 from zkvm.kernels.policy import kernel
-from zkvm.machine.events import A0_SLOT, A1_SLOT, A7_SLOT, ECALL_TICKS, HALT_PC, PRECOMPILE_READS, PRECOMPILE_WRITES, REGISTER_SPACE
+from zkvm.machine.events import (
+    A0_SLOT,
+    A1_SLOT,
+    A7_SLOT,
+    ECALL_TICKS,
+    HALT_PC,
+    PRECOMPILE_READS,
+    PRECOMPILE_WRITES,
+    REGISTER_SPACE,
+)
 from zkvm.machine.syscalls import PRECOMPILE_FAMILY, Syscall
 
 A0: Final = 10

@@ -9,9 +9,11 @@ Given
 Proves
 ------
 - the words at a0 held P = (x1, y1), those at a1 Q = (x2, y2), all below p, x1 != x2, and no word is in both;
-- at clk + 4 the words at a0 hold the third point of the line through P and Q, mirrored: P + Q where both lie on the curve.
+- at clk + 4 the words at a0 hold the third point of the line through P and Q, mirrored: P + Q where both lie on the
+  curve.
 
-How: slope (x2 - x1) - (y2 - y1) = (q - 2^256 s) p as integers, with a bit s. x2 - x1 is not 0 modulo p, so the slope is one class modulo p.
+How: slope (x2 - x1) - (y2 - y1) = (q - 2^256 s) p as integers, with a bit s. x2 - x1 is not 0 modulo p, so the slope
+is one class modulo p.
 
 Padding
 -------
@@ -29,8 +31,16 @@ from zkvm.air.columns import Columns, bit, column, group, limbs
 from zkvm.chips.buses import SYSCALL
 from zkvm.chips.gadgets.access import Access
 from zkvm.chips.gadgets.ranges import check_limbs
-from zkvm.chips.gadgets.wide.bytes256 import Bytes256, bytes256, fill_bytes256, fill_digits, limbs_of, split_bytes, split_limbs
-from zkvm.chips.gadgets.wide.carries import add_number, add_product, fill_carries, is_zero
+from zkvm.chips.gadgets.wide.bytes256 import (
+    Bytes256,
+    bytes256,
+    copy_words,
+    fill_bytes256,
+    fill_digits,
+    limbs_of,
+    split_numbers,
+)
+from zkvm.chips.gadgets.wide.carries import MINUS_ONE, ONE, add_limbs, add_product, fill_carries, is_zero
 from zkvm.chips.gadgets.wide.curve import (
     NO_BYTES,
     NO_LIMBS,
@@ -65,7 +75,9 @@ SIDE = 4
 """The 16 limbs of x2 - x1 as a square."""
 
 
-def slope_sum(slope: Digits, x1: Digits, x2: Digits, y1: Digits, y2: Digits, quotient: Digits, is_negative: Any) -> DigitSum:
+def slope_sum(
+    slope: Digits, x1: Digits, x2: Digits, y1: Digits, y2: Digits, quotient: Digits, is_negative: Any
+) -> DigitSum:
     """slope (x2 - x1) - (y2 - y1) - (q - 2^256 s) p."""
     total = DigitSum(SUM_LENGTH).add_product(slope, x2 - x1).add(y2, -1).add(y1)
     return add_multiple(add_multiple(total, quotient, -1), single(is_negative, 0, 1), 1, BYTES)
@@ -101,7 +113,9 @@ def constrain(air: Any, row: Any) -> None:
     x2 = bytes256(air, "x2", row.x2, real)
     x1_limbs, x2_limbs = limbs_of(row.x1), limbs_of(row.x2)
     y1, y2 = of_limbs(row.y1), of_limbs(row.y2)
-    for name, cells, number in zip(("x1", "y1", "x2", "y2"), row.operand, (x1_limbs, row.y1, x2_limbs, row.y2), strict=True):
+    for name, cells, number in zip(
+        ("x1", "y1", "x2", "y2"), row.operand, (x1_limbs, row.y1, x2_limbs, row.y2), strict=True
+    ):
         canonical(air, name, cells, number, real)
 
     # Were all limbs equal, no weights would do; where one is not, its inverse and a 1 do.
@@ -129,15 +143,17 @@ def fill(program, events, rows, counts):
     """
     Writes row i from event i.
 
-    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[SECP256K1_ADD]. rows: (h,) records of Row, h >= n, all 0; rows
-    past n stay padding. counts: chips.counts.Counts, added to.
+    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[SECP256K1_ADD]. rows: (h,)
+    records of Row, h >= n, all 0; rows past n stay padding. counts: chips.counts.Counts, added to.
     """
     io = np.zeros(IO_WORDS, dtype=np.uint64)
-    x1 = np.zeros(BYTES, dtype=np.int64)
-    x2 = np.zeros(BYTES, dtype=np.int64)
-    slope = np.zeros(BYTES, dtype=np.int64)
-    number = np.zeros((4, LIMBS), dtype=np.int64)
+    point = np.zeros(WORDS, dtype=np.uint64)
+    digits = np.zeros((4, BYTES), dtype=np.int64)
+    limbs = np.zeros((4, LIMBS), dtype=np.int64)
+    slope_digits = np.zeros((1, BYTES), dtype=np.int64)
+    slope_limbs = np.zeros((1, LIMBS), dtype=np.int64)
     sums = np.zeros(SUM_LENGTH, dtype=np.int64)
+    x1, y1, x2, y2, slope = limbs[0], limbs[1], limbs[2], limbs[3], slope_digits[0]
     for i in range(len(events)):
         event, row = events[i], rows[i]
         row.is_real = 1
@@ -147,31 +163,29 @@ def fill(program, events, rows, counts):
         time = event.clk + PRECOMPILE_READ_SLOT
         fill_accesses(row.p_access, event.previous_read, 0, time, counts)
         fill_accesses(row.q_access, event.previous_read, WORDS, time, counts)
-        split_bytes(event.read, 0, x1)
-        split_bytes(event.read, 8, x2)
+        copy_words(event.read, io)
+        copy_words(event.write, point)
+        split_numbers(io, digits, limbs)
         for k in range(4):
-            split_limbs(event.read, 4 * k, number[k])
-            fill_canonical_cells(row.operand[k], number[k], counts)
-        y1, y2 = number[1], number[3]
-        fill_bytes256(row.x1.byte, row.x1.conjunction, x1, counts)
-        fill_bytes256(row.x2.byte, row.x2.conjunction, x2, counts)
+            fill_canonical_cells(row.operand[k], limbs[k], counts)
+        fill_bytes256(row.x1.byte, row.x1.conjunction, digits[0], counts)
+        fill_bytes256(row.x2.byte, row.x2.conjunction, digits[2], counts)
         fill_digits(row.y1, y1)
         fill_digits(row.y2, y2)
         for k in range(LIMBS):
-            if number[0, k] != number[2, k]:
+            if x1[k] != x2[k]:
                 row.row_weight[k // SIDE] = 1
-                row.column_weight[k % SIDE] = inverse_modulo_p(number[2, k] - number[0, k])
+                row.column_weight[k % SIDE] = inverse_modulo_p(x2[k] - x1[k])
                 break
 
-        for k in range(2 * WORDS):
-            io[k] = event.read[k]
         run_steps(io)
-        split_bytes(io, SLOPE, slope)
-        fill_third_point(row.third, slope, x1, y1, x2, event.write, counts)
+        split_numbers(io[SLOPE:], slope_digits, slope_limbs)
+        fill_third_point(row.third, slope, digits[0], x1, y1, x2, point, counts)
         sums[:] = 0
-        add_product(sums, slope, x2 - x1, 1)
-        add_number(sums, y2, 2, -1, 0)
-        add_number(sums, y1, 2, 1, 0)
+        add_product(sums, slope, digits[2], ONE)
+        add_product(sums, slope, digits[0], MINUS_ONE)
+        add_limbs(sums, y2, MINUS_ONE)
+        add_limbs(sums, y1, ONE)
         top = fill_quotient(sums, row.quotient, counts)
         row.is_negative = top & 1
         add_small_multiple(sums, -top, BYTES)

@@ -9,10 +9,11 @@ Given
 Proves
 ------
 - the words at a0 held P = (x, y), both below p, y not 0;
-- at clk + 4 they hold the third point of the line through P with slope 3 x^2 / (2 y), mirrored: 2 P where P lies on the curve.
+- at clk + 4 they hold the third point of the line through P with slope 3 x^2 / (2 y), mirrored: 2 P where P lies on
+  the curve.
 
-How: 2 slope y - 3 x^2 = (q + 2^256 (t - 4)) p as integers, 0 <= t < 8: the left side lies between -3 p^2 and 2 p^2. 2 y is not 0 modulo p, so the slope is one
-class modulo p.
+How: 2 slope y - 3 x^2 = (q + 2^256 (t - 4)) p as integers, 0 <= t < 8: the left side lies between -3 p^2 and 2 p^2. 2
+y is not 0 modulo p, so the slope is one class modulo p.
 
 Padding
 -------
@@ -31,8 +32,8 @@ from zkvm.chips.buses import SYSCALL
 from zkvm.chips.counts import count_range
 from zkvm.chips.gadgets.access import Access
 from zkvm.chips.gadgets.ranges import check_limbs, check_range
-from zkvm.chips.gadgets.wide.bytes256 import Bytes256, bytes256, fill_bytes256, limbs_of, split_bytes, split_limbs
-from zkvm.chips.gadgets.wide.carries import add_product, fill_carries, is_zero
+from zkvm.chips.gadgets.wide.bytes256 import Bytes256, bytes256, copy_words, fill_bytes256, limbs_of, split_numbers
+from zkvm.chips.gadgets.wide.carries import MINUS_ONE, ONE, add_product, fill_carries, is_zero
 from zkvm.chips.gadgets.wide.curve import (
     NO_BYTES,
     NO_LIMBS,
@@ -120,38 +121,41 @@ def fill(program, events, rows, counts):
     """
     Writes row i from event i.
 
-    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[SECP256K1_DOUBLE]. rows: (h,) records of Row, h >= n, all 0; rows
-    past n stay padding. counts: chips.counts.Counts, added to.
+    program: not used (every filler has it). events: (n,) machine.events.PRECOMPILE_EVENT[SECP256K1_DOUBLE]. rows: (h,)
+    records of Row, h >= n, all 0; rows past n stay padding. counts: chips.counts.Counts, added to.
     """
     io = np.zeros(IO_WORDS, dtype=np.uint64)
-    x = np.zeros(BYTES, dtype=np.int64)
-    y = np.zeros(BYTES, dtype=np.int64)
-    slope = np.zeros(BYTES, dtype=np.int64)
-    number = np.zeros((2, LIMBS), dtype=np.int64)
+    point = np.zeros(WORDS, dtype=np.uint64)
+    digits = np.zeros((2, BYTES), dtype=np.int64)
+    limbs = np.zeros((2, LIMBS), dtype=np.int64)
+    slope_digits = np.zeros((1, BYTES), dtype=np.int64)
+    slope_limbs = np.zeros((1, LIMBS), dtype=np.int64)
     sums = np.zeros(SUM_LENGTH, dtype=np.int64)
+    x, y, slope = limbs[0], limbs[1], slope_digits[0]
     for i in range(len(events)):
         event, row = events[i], rows[i]
         row.is_real = 1
         row.clk = event.clk
         row.a0 = event.a0 >> 3
         fill_accesses(row.p_access, event.previous_read, 0, event.clk + PRECOMPILE_READ_SLOT, counts)
-        split_bytes(event.read, 0, x)
-        split_bytes(event.read, 4, y)
-        fill_bytes256(row.x.byte, row.x.conjunction, x, counts)
-        fill_bytes256(row.y.byte, row.y.conjunction, y, counts)
-        for k in range(2):
-            split_limbs(event.read, 4 * k, number[k])
-            fill_canonical_cells(row.operand[k], number[k], counts)
-        row.y_inverse = inverse_modulo_p(number[1].sum())
+        copy_words(event.read, io)
+        copy_words(event.write, point)
+        split_numbers(io, digits, limbs)
+        fill_bytes256(row.x.byte, row.x.conjunction, digits[0], counts)
+        fill_bytes256(row.y.byte, row.y.conjunction, digits[1], counts)
+        total = np.int64(0)
+        for k in range(LIMBS):
+            total += y[k]
+        row.y_inverse = inverse_modulo_p(total)
+        fill_canonical_cells(row.operand[0], x, counts)
+        fill_canonical_cells(row.operand[1], y, counts)
 
-        for k in range(WORDS):
-            io[k] = event.read[k]
         run_steps(io)
-        split_bytes(io, SLOPE, slope)
-        fill_third_point(row.third, slope, x, number[1], x, event.write, counts)
+        split_numbers(io[SLOPE:], slope_digits, slope_limbs)
+        fill_third_point(row.third, slope, digits[0], x, y, x, point, counts)
         sums[:] = 0
-        add_product(sums, slope, y, 2)
-        add_product(sums, x, x, -3)
+        add_product(sums, slope, digits[1], 2 * ONE)
+        add_product(sums, digits[0], digits[0], 3 * MINUS_ONE)
         top = fill_quotient(sums, row.quotient, counts)
         row.top = (top + TOP_OFFSET) & ((1 << TOP_BITS) - 1)
         count_range(counts, TOP_BITS, row.top)

@@ -1,6 +1,6 @@
 """
-The chips of 256-bit arithmetic: honest calls are accepted and are those of the plain meaning, forged ones refused, every cell of a real row is
-bound, and every constraint, message and range check is needed.
+The chips of 256-bit arithmetic: honest calls are accepted and are those of the plain meaning, forged ones refused,
+every cell of a real row is bound, and every constraint, message and range check is needed.
 """
 
 import random
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from instructions_kit import tables
-from wide_forgeries import TRIES, TOP, curve_row, division, groups
+from wide_forgeries import TOP, TRIES, curve_row, division, groups
 from wide_kit import (
     EDGES,
     GX,
@@ -47,6 +47,9 @@ from zkvm.trace import ProgramTables, table_records
 
 each_chip = pytest.mark.parametrize("name", NAMES)
 each_curve_chip = pytest.mark.parametrize("name", NAMES[2:])
+
+CALL_NUMBERS = {"secp256k1_add": 0x2003, "secp256k1_double": 0x2004, "arith256": 0x2005, "arith256_mod": 0x2006}
+"""docs/specs/machine.md, "ecall"."""
 
 CELLS_PER_CALL = {"arith256": 701, "arith256_mod": 971, "secp256k1_add": 1191, "secp256k1_double": 1111}
 """Main, auxiliary and quotient. The design's estimate for a curve operation: 2,000 to 2,800."""
@@ -218,12 +221,32 @@ def test_a_slope_of_p_and_more_changes_nothing(name: str) -> None:
     assert refused_by(name, row) == [[]] and falsehoods(name, row) == [[]]
 
 
+def test_points_that_share_a_word_are_refused() -> None:
+    """
+    P's y is Q's x, in memory: one of the two accesses of a shared word must take what the other left, and neither may:
+    Q's is read before clk + 3, P's taken before clk + 3.
+    """
+    rng = random.Random(11)
+    for later, first in (("P", "Q"), ("Q", "P")):
+        event = event_of("secp256k1_add", (GX, 5, 5, GY), rng)
+        event["a1"] = event["a0"] + 32
+        clk = int(event["clk"][0])
+        words = slice(4, 8) if later == "P" else slice(8, 12)
+        event["previous_read"][0, words] = clk + (3 if first == "Q" else 4)
+        row = run("secp256k1_add", [event])
+        found = refused_by("secp256k1_add", row.matrix[:1])[0]
+        assert len(found) == 4 and all(item.startswith(f"{later} ") and "gap" in item for item in found), found
+
+
 # Every cell.
 
 _BOTH_CASES = "the number is p - 1, which is_largest shows to be below p; is_large then says nothing"
 _WEIGHTS = "any weights that make 1 will do, and this one multiplies limbs of x2 - x1 that are 0"
 FREE_CELLS = {
-    "secp256k1_add": {"operand[0].is_large": _BOTH_CASES, **{f"{kind}_weight[{i}]": _WEIGHTS for kind in ("row", "column") for i in range(4)}},
+    "secp256k1_add": {
+        "operand[0].is_large": _BOTH_CASES,
+        **{f"{kind}_weight[{i}]": _WEIGHTS for kind in ("row", "column") for i in range(4)},
+    },
     "secp256k1_double": {"operand[0].is_large": _BOTH_CASES},
 }
 
@@ -250,27 +273,38 @@ def test_every_cell_matters(name: str) -> None:
 # Necessity.
 
 _TOP_LIMB = (
-    "it stands in the last step, whose total is 0, so it is what the other digits there and the carry leave, an integer; the sum is then 0 as an integer, and "
-    "a number below 2^(16 n) whose other limbs are limbs has a top limb"
+    "it stands in the last step, whose total is 0, so it is what the other digits there and the carry leave, an "
+    "integer; the sum is then 0 as an integer, and a number below 2^(16 n) whose other limbs are limbs has a top limb"
 )
 _TOP_OF_X = (
-    "the last step says that it is e_62 + carry, an integer from -1 to 65025 + 1022; the steps of positions 30 to 34, which have it too, have room for that by far, so "
-    "no step wraps, and the value of a quotient does not matter otherwise"
+    "the last step says that it is e_62 + carry, an integer from -1 to 65025 + 1022; the steps of positions 30 to 34, "
+    "which have it too, have room for that by far, so no step wraps, and the value of a quotient does not matter "
+    "otherwise"
 )
 _QUOTIENT = (
-    "not shown, except for limbs on the same rule: a false row must move a limb of the quotient without moving two carries out of range, "
-    "and at these places the ranges leave no room for the multiples of 2^16 tried"
+    "not shown, except for limbs on the same rule: a false row must move a limb of the quotient without moving two "
+    "carries out of range, and at these places the ranges leave no room for the multiples of 2^16 tried"
 )
-_SIGN = "not shown: a value outside its range multiplies all of p in the field, so that no small change of other cells makes up for it"
-_BYTES = "not shown at this limb: the rule is the one shown for the others; the small digits tried move a second carry out of range here"
-_CARRY = "not shown at this step: what takes this carry out of its range moves the next one by 127 * 256, the width of its range but for one part in 128"
+_SIGN = (
+    "not shown: a value outside its range multiplies all of p in the field, so that no small change of other cells "
+    "makes up for it"
+)
+_BYTES = (
+    "not shown at this limb: the rule is the one shown for the others; the small digits tried move a second carry out "
+    "of range here"
+)
+_CARRY = (
+    "not shown at this step: what takes this carry out of its range moves the next one by 127 * 256, the width of its "
+    "range but for one part in 128"
+)
 
 REDUNDANT: dict[str, dict[str, str]] = {
     "arith256": {r"result\[31\] in range": _TOP_LIMB},
     "arith256_mod": {
         r"order.differs_at\[15\] is a bit": (
-            "with the other marks bits and the sum 1, this one is 1 - k, k the other marks; a limb whose running sum is not 1 is equal, so nothing differs down to "
-            "the lowest mark, which is the highest limb that differs, as it should be"
+            "with the other marks bits and the sum 1, this one is 1 - k, k the other marks; a limb whose running sum "
+            "is not 1 is equal, so nothing differs down to the lowest mark, which is the highest limb that differs, "
+            "as it should be"
         ),
     },
     "secp256k1_add": {r"quotient of x3\[15\] in range": _TOP_OF_X},
@@ -298,8 +332,8 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
     },
 }
 """
-Items for which a false row that breaks nothing else exists by all that is known, but none was constructed: pattern -> what stands in the way.
-Nothing in the proofs of the chips relies on their absence.
+Items for which a false row that breaks nothing else exists by all that is known, but none was constructed: pattern ->
+what stands in the way. Nothing in the proofs of the chips relies on their absence.
 """
 
 
@@ -322,7 +356,8 @@ def without_forgery(name: str) -> list[str]:
 @each_chip
 def test_each_constraint_and_look_up_is_needed(name: str) -> None:
     """
-    For each, a row that claims a false call, is refused by it, and by nothing else: without it the row would be accepted.
+    For each, a row that claims a false call, is refused by it, and by nothing else: without it the row would be
+    accepted.
     """
     excluded = set(without_forgery(name))
     left = {item: islice(tried, TRIES) for item, tried in groups(name).items() if item not in excluded}
@@ -340,7 +375,11 @@ def test_each_constraint_and_look_up_is_needed(name: str) -> None:
 
 def test_weakened_chips_accept_the_forgeries() -> None:
     """The whole judgement, with the chip declared anew, for one constraint, one look-up in each table."""
-    for name, item in (("arith256", "product: step 5"), ("arith256", "product: carry 5 in range"), ("arith256_mod", "m: bytes of limb 3")):
+    for name, item in (
+        ("arith256", "product: step 5"),
+        ("arith256", "product: carry 5 in range"),
+        ("arith256_mod", "m: bytes of limb 3"),
+    ):
         chip = chip_named(name)
         is_constraint = item in {c.name for c in chip.constraints}
         weaker = chip.without_constraint(item) if is_constraint else chip.without_message(item)
@@ -363,9 +402,9 @@ def test_weakened_chips_accept_the_forgeries() -> None:
 @each_chip
 def test_each_token_is_needed(name: str) -> None:
     """
-    Given a world with the call and the tokens of an honest row. A row that reads another word, with the result that follows, differs from it only in
-    that word's tokens and in what it writes; one that overwrites another old value only in that token in; one that was not called only in the call.
-    So nothing but those messages refuses them.
+    Given a world with the call and the tokens of an honest row. A row that reads another word, with the result that
+    follows, differs from it only in that word's tokens and in what it writes; one that overwrites another old value
+    only in that token in; one that was not called only in the call. So nothing but those messages refuses them.
     """
     rng = random.Random(8)
     honest_event = event_of(name, operands(name, 9, 400)[-1], rng)
@@ -414,16 +453,14 @@ def test_each_token_is_needed(name: str) -> None:
 
 @each_chip
 def test_the_call_is_received_once(name: str) -> None:
-    """The world says it called; a call of another number, time or address does not balance."""
+    """What the row takes from the ecall row: its number, time and both addresses; the second is 0 for a doubling."""
     rng = random.Random(9)
     event = event_of(name, operands(name, 10, 400)[-1], rng)
     row = run(name, [event])
     trace = Trace(row.chip, {Phase.MAIN: row.rows})
     [(_, _, tuples, _)] = [entry for entry in traffic(trace) if row.chip.messages[entry[0]].bus == SYSCALL]
-    assert tuples.tolist() == [
-        [0x2003 + NAMES[2:].index(name) if name.startswith("secp") else 0x2005 + NAMES.index(name), int(event["clk"][0]),
-         int(event["a0"][0]) // 8, int(event["a1"][0]) // 8]
-    ]  # fmt: skip
+    [clk], [a0], [a1] = (event[field].tolist() for field in ("clk", "a0", "a1"))
+    assert tuples.tolist() == [[CALL_NUMBERS[name], clk, a0 // 8, a1 // 8]]
 
 
 # Whole shards.
@@ -431,17 +468,21 @@ def test_the_call_is_received_once(name: str) -> None:
 
 def assembled(calls: list[tuple[str, int, int]]) -> str:
     """A program that makes these calls, a0 and a1 in words from DATA's start, then halts."""
-    numbers = {"secp256k1_add": 0x2003, "secp256k1_double": 0x2004, "arith256": 0x2005, "arith256_mod": 0x2006}
     lines = ["li t0, 5", "xori t1, t0, 3"]
     for name, a0, a1 in calls:
-        lines += [f"li a0, {DATA_START + 8 * a0}", f"li a1, {DATA_START + 8 * a1}", f"li a7, {numbers[name]}", "ecall"]
+        lines += [
+            f"li a0, {DATA_START + 8 * a0}",
+            f"li a1, {DATA_START + 8 * a1}",
+            f"li a7, {CALL_NUMBERS[name]}",
+            "ecall",
+        ]
     return "\n".join([*lines, "li a7, 93", "li a0, 0", "ecall"])
 
 
 def test_calls_with_every_overlap_balance(tmp_path: Any) -> None:
     """
-    A run in several shards: results over operands at every distance, words used again and again, points side by side. Every bus of every shard
-    balances with the ecalls, the boundary and the tables, by the emulator's own events.
+    A run in several shards: results over operands at every distance, words used again and again, points side by side.
+    Every bus of every shard balances with the ecalls, the boundary and the tables, by the emulator's own events.
     """
     rng = random.Random(10)
     data = [word for value in (GX, GY, GX, GY) for word in words_of(value, 4)]

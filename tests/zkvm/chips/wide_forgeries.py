@@ -1,12 +1,14 @@
 """
 Rows of the wide chips that claim something false and break as little as possible.
 
-The idea behind most of them: the equations hold over the integers because every step of a carry chain holds modulo p (the small prime,
-`PRIME` here) and nothing in it is large. A forger who may break one rule wants a sum S that is not 0:
+The idea behind most of them: the equations hold over the integers because every step of a carry chain holds modulo p
+(the small prime, `PRIME` here) and nothing in it is large. A forger who may break one rule wants a sum S that is not
+0:
 - `Equation.defect` = 256^m: the chain is honest for S - 256^m, and one step of it is wrong;
-- `Equation.defect` = f PRIME 256^m: S is 0 to everybody who counts modulo PRIME, and one carry is too large by about f PRIME / 2^16 = 32512 f;
-- `altered`: two digits of a number are replaced by two that stand for the same number, (lo - 256 d, hi + d), which brings that carry back into
-  its range if another factor has few digits.
+- `Equation.defect` = f PRIME 256^m: S is 0 to everybody who counts modulo PRIME, and one carry is too large by about
+  f PRIME / 2^16 = 32512 f;
+- `altered`: two digits of a number are replaced by two that stand for the same number, (lo - 256 d, hi + d), which
+  brings that carry back into its range if another factor has few digits.
 
 All arithmetic here is on exact integers; cells are reduced at the end.
 """
@@ -19,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from wide_kit import GX, GY, P, chip_named, columns_of, event_of, run
+from wide_kit import GX, GY, P, columns_of, event_of, run
 
 from zkvm.chips import arith256, arith256_mod, secp256k1_add, secp256k1_double
 from zkvm.chips.counts import new_counts
@@ -71,7 +73,8 @@ class Forgery:
     """
     The cells of one row, in exact integers, by column name; what is not in `cells` is as `fill` left it.
 
-    defects: by equation, (position, amount) pairs: the equation's sum is that of amount 256^position, and its carries pretend that it is 0.
+    defects: by equation, (position, amount) pairs: the equation's sum is that of amount 256^position, and its carries
+    pretend that it is 0.
     """
 
     name: str
@@ -149,7 +152,11 @@ class Forgery:
             return {"product": module.difference(digits("a"), digits("b"), number("c"), number("result", 32))}
         if self.name == "arith256_mod":
             quotient = of_bytes(self.array("quotient[0].byte", 32) + self.array("quotient[1].byte", 32))
-            return {"division": module.difference(digits("a"), digits("b"), number("c"), quotient, digits("m"), number("result"))}
+            return {
+                "division": module.difference(
+                    digits("a"), digits("b"), number("c"), quotient, digits("m"), number("result")
+                )
+            }
         slope, x3, y3 = digits("third.slope"), digits("third.x"), number("third.y")
         real = self.get("is_real")
         if self.name == "secp256k1_add":
@@ -159,7 +166,9 @@ class Forgery:
             x1 = x2 = digits("x")
             y = self.array("y.byte", 32)
             y1 = of_limbs([y[2 * i] + 256 * y[2 * i + 1] for i in range(16)])
-            first = module.slope_sum(slope, x1, digits("y"), number("quotient"), self.get("top") - module.TOP_OFFSET * real)
+            first = module.slope_sum(
+                slope, x1, digits("y"), number("quotient"), self.get("top") - module.TOP_OFFSET * real
+            )
         return {
             "slope": first,
             "x3": curve.x_sum(slope, x1, x2, x3, number("third.x_quotient"), real),
@@ -264,7 +273,10 @@ def curve_row(
 
 
 def chord(name: str, numbers: Sequence[int], slope: int, defects: Defects | None = None) -> Forgery | None:
-    """`curve_row` with the result that the slope and the defects of x3 and y3 leave; the defect of the slope is the caller's."""
+    """
+    `curve_row` with the result that the slope and the defects of x3 and y3 leave; the defect of the slope is the
+    caller's.
+    """
     defects = defects or {}
     x1, y1 = numbers[:2]
     x2 = numbers[2] if name == "secp256k1_add" else x1
@@ -275,7 +287,8 @@ def chord(name: str, numbers: Sequence[int], slope: int, defects: Defects | None
 
 def with_slope(name: str, slope: int, x1: int, other: int, defect: int = 0) -> tuple[int, ...] | None:
     """
-    Operands for which the slope's sum is congruent to `defect` modulo p: add: (x1, y1, x2, y2) with x2 = other; double: (x1, y).
+    Operands for which the slope's sum is congruent to `defect` modulo p: add: (x1, y1, x2, y2) with x2 = other;
+    double: (x1, y).
 
     None where there are none.
     """
@@ -306,7 +319,12 @@ def groups(name: str) -> Groups:
 
 def accesses_from_the_future(name: str) -> Iterator[tuple[str, Iterator[Forgery]]]:
     """The gap is negative, in its low or in its high part."""
-    numbers = {"arith256": (3, 5, 7), "arith256_mod": (3, 5, 7, 11), "secp256k1_add": (GX, GY, 5, 6), "secp256k1_double": (GX, GY)}[name]
+    numbers = {
+        "arith256": (3, 5, 7),
+        "arith256_mod": (3, 5, 7, 11),
+        "secp256k1_add": (GX, GY, 5, 6),
+        "secp256k1_double": (GX, GY),
+    }[name]
     base = run(name, [event_of(name, numbers, random.Random(3))]).matrix[0]
     labels = {"read": "operand", "written": "result", "p_access": "P", "q_access": "Q"}
     for column in columns_of(name):
@@ -386,7 +404,10 @@ def division(q: int, m: int, r: int, defect: tuple[int, int] = (0, 0), real: int
 
 
 def keep_order(forgery: Forgery) -> None:
-    """Sets the order's cells of a result with limbs that are none, by the highest limb in which it differs from the modulus."""
+    """
+    Sets the order's cells of a result with limbs that are none, by the highest limb in which it differs from the
+    modulus.
+    """
     m = forgery.array("m.byte", 32)
     marks = [0] * 16
     for i in reversed(range(16)):
@@ -408,12 +429,16 @@ def division_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]
                 forgery = division(256, m, m - rng.getrandbits(200), defect)
             else:
                 # Digits of m at even places do not matter.
-                forgery = arithmetic("arith256_mod", [rng.getrandbits(256) | 1 << 255 for _ in range(3)] + [257 + (200 << 240)], defect)
+                forgery = arithmetic(
+                    "arith256_mod", [rng.getrandbits(256) | 1 << 255 for _ in range(3)] + [257 + (200 << 240)], defect
+                )
             if forgery is not None:
                 forgery.alter_bytes(prefix, limb, factor * STEP + slack)
             yield forgery
 
-    def marked(above: dict[int, int], marks: dict[int, int], difference: int | None = None, real: int = 1) -> Iterator[Forgery | None]:
+    def marked(
+        above: dict[int, int], marks: dict[int, int], difference: int | None = None, real: int = 1
+    ) -> Iterator[Forgery | None]:
         """A result whose limbs exceed the modulus' by `above`, with these marks."""
         rng = random.Random(str(above))
         m = sum(rng.randrange(1000, 64000) << 16 * i for i in range(16))
@@ -496,7 +521,9 @@ def curve_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
             digits = forgery.array("third.x.byte", 32)
             # The next limb's bytes stay bytes: their AND is the right one.
             forgery.put("third.x.conjunction", [max(digits[2 * i], 0) & max(digits[2 * i + 1], 0) for i in range(16)])
-            recompute_canonical(forgery, "third.x_canonical", [digits[2 * i] + 256 * digits[2 * i + 1] for i in range(16)])
+            recompute_canonical(
+                forgery, "third.x_canonical", [digits[2 * i] + 256 * digits[2 * i + 1] for i in range(16)]
+            )
             yield forgery
 
     def past_the_top(which: str) -> Iterator[Forgery | None]:
@@ -505,7 +532,8 @@ def curve_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
             yield larger_by_p(name, *generic(rng), which)
 
     def no_limb_of_quotient(item: str, equation: str, prefix: str, limb: int) -> Iterator[Forgery | None]:
-        # 977 * 33 = 32512 - 271 and 977 * 133 = 4 * 32512 - 107; where a step ends between a limb's bytes, 256 * 127 = 32512 matters as well.
+        # 977 * 33 = 32512 - 271 and 977 * 133 = 4 * 32512 - 107; where a step ends between a limb's bytes, 256 * 127
+        # = 32512 matters as well.
         rng = random.Random(item)
         starts = boundaries(name, equation)
         while True:
@@ -558,7 +586,8 @@ def curve_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
         yield f"y3[{limb}] in range", no_limb_of_y(limb)
         yield f"x3: bytes of limb {limb}", no_bytes_of_x(limb)
         for equation, prefix, label in (
-            ("slope", "quotient", "quotient of the slope"), ("x3", "third.x_quotient", "quotient of x3"), ("y3", "third.y_quotient", "quotient of y3"),
+            ("slope", "quotient", "quotient of the slope"), ("x3", "third.x_quotient", "quotient of x3"),
+            ("y3", "third.y_quotient", "quotient of y3"),
         ):  # fmt: skip
             item = f"{label}[{limb}] in range"
             yield item, no_limb_of_quotient(item, equation, prefix, limb)
@@ -614,7 +643,10 @@ NOT_CANONICAL = {
 
 
 def canonical_groups(name: str, operand_names: Sequence[str]) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
-    """Each number in turn is not below p, with each way to hide it. n = 2^256 - 1 - number is below 2^32 + 977, with n_2 = 0 or n_2 = 1."""
+    """
+    Each number in turn is not below p, with each way to hide it. n = 2^256 - 1 - number is below 2^32 + 977, with n_2
+    = 0 or n_2 = 1.
+    """
     without, one = 2 * 2**16 + 1000, 2**32 + 700
     ways: list[tuple[str, int, dict[str, int]]] = [
         ("{cells}.is_large is a bit", without, {"is_large": -5, "is_largest": 0, "inverse": -5 * (2 - 1), "rest": 5}),

@@ -30,9 +30,12 @@ GX = 0x79BE667EF9DCBBAC55A06295CE870B07029BFCDB2DCE28D959F2815B16F81798
 GY = 0x483ADA7726A3C4655DA4FBFC0E1108A8FD17B448A68554199C47D08FFB10D4B8
 
 EDGES = (
-    0, 1, 2, 255, 256, 2**16 - 1, 2**16, 2**32 + 976, 2**32 + 977, 2**32 + 978, 2**128, 2**255 - 19, 2**255, P - 2**48, P - 2**33, P - 2**32,
-    P - 2**32 - 1, P - 2**16, P - 2**16 - 1, P - 65535, P - 977, P - 2, P - 1, P, P + 1, 2**256 - 2**32, 2**256 - 2**16, 2**256 - 2, 2**256 - 1,
-    2**256 - 2**48, 2**256 - 2**48 - 1, sum(0xFF << 16 * i for i in range(16)), sum(0xFF00 << 16 * i for i in range(16)),
+    0, 1, 2, 255, 256, 2**16 - 1, 2**16, 2**32 + 976, 2**32 + 977, 2**32 + 978, 2**128, 2**255 - 19, 2**255,
+    P - 2**48, P - 2**33, P - 2**32,
+    P - 2**32 - 1, P - 2**16, P - 2**16 - 1, P - 65535, P - 977, P - 2, P - 1, P, P + 1, 2**256 - 2**32,
+    2**256 - 2**16, 2**256 - 2, 2**256 - 1,
+    2**256 - 2**48, 2**256 - 2**48 - 1, sum(0xFF << 16 * i for i in range(16)),
+    sum(0xFF00 << 16 * i for i in range(16)),
 )  # fmt: skip
 
 
@@ -84,14 +87,26 @@ def operands(name: str, seed: int, count: int) -> list[tuple[int, ...]]:
         chosen += [(0, 0, 0), (top, top, top), (top, top, 0), (0, top, top), (1, 1, 0)]
     elif name == "arith256_mod":
         chosen += [
-            (0, 0, 0, 1), (top, top, top, 1), (top, top, top, top), (top, top, 0, 2), (top, top, top, 2**255), (top, top, top, 2**256 - 2**8),
-            (0, 0, top, top), (top, 1, 0, top), (5, 7, 1, 36), (5, 7, 0, 36), (top, top, top, 3 * 2**200), (P, P, P, P), (top, top, top, 256),
+            (0, 0, 0, 1), (top, top, top, 1), (top, top, top, top), (top, top, 0, 2), (top, top, top, 2**255),
+            (top, top, top, 2**256 - 2**8),
+            (0, 0, top, top), (top, 1, 0, top), (5, 7, 1, 36), (5, 7, 0, 36), (top, top, top, 3 * 2**200),
+            (P, P, P, P), (top, top, top, 256),
         ]  # fmt: skip
     elif name == "secp256k1_add":
-        chosen += [(x, y, GX, GY) for x in EDGES for y in (0, 1, P - 1)] + [(GX, GY, x, P - 2) for x in EDGES] + [(x, 5, x + 1, 5) for x in EDGES]
-        chosen += [(GX ^ 1 << 16 * i, GY, GX, GY) for i in range(16)] + [(0, 5, P - 1, 0), (P - 1, 0, 0, P - 1), (1, 0, 0, P - 1)]
+        chosen += (
+            [(x, y, GX, GY) for x in EDGES for y in (0, 1, P - 1)]
+            + [(GX, GY, x, P - 2) for x in EDGES]
+            + [(x, 5, x + 1, 5) for x in EDGES]
+        )
+        chosen += [(GX ^ 1 << 16 * i, GY, GX, GY) for i in range(16)] + [
+            (0, 5, P - 1, 0),
+            (P - 1, 0, 0, P - 1),
+            (1, 0, 0, P - 1),
+        ]
     else:
-        chosen += [(x, y) for x in EDGES for y in (1, P - 1, (P - 1) // 2)] + [(GX, y) for y in EDGES] + [(P - 1, P - 1)]
+        chosen += (
+            [(x, y) for x in EDGES for y in (1, P - 1, (P - 1) // 2)] + [(GX, y) for y in EDGES] + [(P - 1, P - 1)]
+        )
     chosen = [numbers for numbers in chosen if max(numbers) <= top and has_result(name, numbers)]
     while len(chosen) < count:
         numbers = tuple(value() for _ in range(size))
@@ -120,7 +135,9 @@ def event_of(name: str, numbers: Sequence[int], rng: random.Random, result: Sequ
     event["write_old"] = read[: writes[0]] if in_place else [rng.getrandbits(64) for _ in range(writes[1])]
 
     def previous(time: int) -> int:
-        return rng.choice((BOUNDARY_TIME, time - 1, rng.randrange(BOUNDARY_TIME, time), max(BOUNDARY_TIME, time - 65537)))
+        return rng.choice(
+            (BOUNDARY_TIME, time - 1, rng.randrange(BOUNDARY_TIME, time), max(BOUNDARY_TIME, time - 65537))
+        )
 
     event["previous_read"] = [previous(clk + 3) for _ in range(sum(reads))]
     event["previous_write"] = [clk + 3 if in_place else previous(clk + 4) for _ in range(sum(writes))]
@@ -168,7 +185,8 @@ def judge_of(name: str) -> Judge:
 
 def falsehoods(name: str, matrix: np.ndarray) -> list[list[str]]:
     """
-    For each row, why what it says on the syscall and memory buses is no call of the machine; empty if it is one, or if it says nothing.
+    For each row, why what it says on the syscall and memory buses is no call of the machine; empty if it is one, or
+    if it says nothing.
 
     It does not look at other cells.
     """
@@ -233,7 +251,10 @@ def _falsehoods(name: str, chip: Chip, messages: list[tuple[np.ndarray, np.ndarr
     expected = chip.reference(operand_words)
     if expected is None:
         problems.append("operands without a result")
-    elif any(limb >= 2**16 for limb in after) or [number_of(after[4 * i : 4 * i + 4]) for i in range(len(after) // 4)] != expected:
+    elif (
+        any(limb >= 2**16 for limb in after)
+        or [number_of(after[4 * i : 4 * i + 4]) for i in range(len(after) // 4)] != expected
+    ):
         problems.append("another result")
     return problems
 

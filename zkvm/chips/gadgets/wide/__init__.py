@@ -8,6 +8,6 @@ Numbers of 256 bits: parts that the chips of wide arithmetic share.
     operands    doublewords read and written in place by one call
     less_than   one number below another
 
-Conventions as in the folder above. A number stands in limbs of 16 bits where it is only added, in bytes where it is multiplied: 32
-products of two bytes stay below 2^21, so that two neighbouring sums make one step of 16 bits.
+Conventions as in the folder above. A number stands in limbs of 16 bits where it is only added, in bytes where it is
+multiplied: 32 products of two bytes stay below 2^21, so that two neighbouring sums make one step of 16 bits.
 """

@@ -7,7 +7,8 @@ Given
 
 Proves, where count = 1
 -----------------------
-- all 32 digits are bytes, and so the 16 limbs made of them are below 2^16: two bytes for each look-up in the byte table.
+- all 32 digits are bytes, and so the 16 limbs made of them are below 2^16: two bytes for each look-up in the byte
+  table.
 
 Padding
 -------
@@ -20,8 +21,9 @@ import numpy as np
 
 from zkvm.air.columns import Columns, column
 from zkvm.chips.buses import BYTE, ByteOperation
-from zkvm.chips.counts import count_byte
+from zkvm.chips.counts import count_byte, count_range
 from zkvm.chips.gadgets.limbs import limbs_of_bytes
+from zkvm.chips.gadgets.ranges import LIMB_BITS
 from zkvm.chips.gadgets.wide.digits import Digits, of_bytes
 from zkvm.kernels.policy import kernel
 
@@ -61,18 +63,25 @@ def fill_bytes256(bytes_cells, conjunction_cells, digits, counts):
         count_byte(counts, _AND, low, high)
 
 
-@kernel
-def split_bytes(words, start, digits):
-    """digits[0:32], int64, become the bytes of the four uint64 words[start:]."""
-    for i in range(32):
-        digits[i] = np.int64((words[start + i // 8] >> np.uint64(8 * (i % 8))) & np.uint64(0xFF))
+@kernel(inline=True)
+def copy_words(words, target):
+    """
+    target[0:len(words)] = words, uint64: the record's own array has a type of its own, for which nothing else need be
+    compiled.
+    """
+    for i in range(len(words)):
+        target[i] = words[i]
 
 
 @kernel
-def split_limbs(words, start, digits):
-    """digits, int64, four to a word, become the 16-bit limbs of the uint64 words[start:]."""
-    for i in range(len(digits)):
-        digits[i] = np.int64((words[start + i // 4] >> np.uint64(16 * (i % 4))) & np.uint64(0xFFFF))
+def split_numbers(words, digits, limbs):
+    """The bytes, (n, 32) int64, and 16-bit limbs, (n, 16) int64, of the n numbers in words, (4 n or more,) uint64."""
+    for k in range(len(digits)):
+        for i in range(32):
+            word = words[4 * k + i // 8]
+            digits[k, i] = np.int64((word >> np.uint64(8 * (i % 8))) & np.uint64(0xFF))
+        for i in range(16):
+            limbs[k, i] = digits[k, 2 * i] | digits[k, 2 * i + 1] << 8
 
 
 @kernel
@@ -87,4 +96,4 @@ def fill_checked_digits(cells, digits, counts):
     """Copies 16-bit limbs and counts their range checks."""
     for i in range(len(digits)):
         cells[i] = digits[i]
-        counts.range[(np.int64(1) << 16) - 1 + digits[i]] += np.uint32(1)
+        count_range(counts, LIMB_BITS, digits[i])

@@ -7,8 +7,9 @@ Given
 
 Proves, where count = 1
 -----------------------
-- the integer sum of 256^m e_m is 0: step by step, the total with the carry in is 256^width times the carry out, and the last total is 0.
-  That no step wraps modulo p is checked by `DigitSum.steps`, from exact bounds, when the chip is declared.
+- the integer sum of 256^m e_m is 0: step by step, the total with the carry in is 256^width times the carry out, and
+  the last total is 0. That no step wraps modulo p is checked by `DigitSum.steps`, from exact bounds, when the chip is
+  declared.
 
 Padding
 -------
@@ -71,7 +72,11 @@ def add_product(sums, a, b, weight):
 
 
 @kernel
-def add_number(sums, digits, stride, weight, position):
-    """Adds weight 256^position times the number with these digits, `stride` bytes apart; digits: int64."""
-    for i in range(len(digits)):
-        sums[position + stride * i] += weight * digits[i]
+def add_limbs(sums, limbs, weight):
+    """Adds weight times the number with these 16-bit limbs, int64."""
+    for i in range(len(limbs)):
+        sums[2 * i] += weight * limbs[i]
+
+
+ONE, MINUS_ONE = np.array([1, -1], dtype=np.int64)
+"""Weights. As int64 they do not have `add_product` and `add_limbs` compiled for every literal."""

@@ -10,8 +10,8 @@ Proves, where count = 1
 - the slope is a number of 32 bytes, not necessarily below p, since only its class modulo p matters;
 - x = slope^2 - x1 - x2 and y = slope (x1 - x) - y1 modulo p; x and y are below p, their limbs below 2^16.
 
-How: slope^2 - x1 - x2 - x + 3 p = Q p, where Q < 2^256 exists because the left side is not negative and below p^2 + 3 p for a slope below p;
-slope (x1 - x) - y1 - y = (Q - 2^256 s) p with a bit s. Both are equal as integers (`carries`).
+How: slope^2 - x1 - x2 - x + 3 p = Q p, where Q < 2^256 exists because the left side is not negative and below p^2 + 3
+p for a slope below p; slope (x1 - x) - y1 - y = (Q - 2^256 s) p with a bit s. Both are equal as integers (`carries`).
 
 Padding
 -------
@@ -27,8 +27,15 @@ import numpy as np
 
 from zkvm.air.columns import Columns, bit, column, group, limbs
 from zkvm.chips.gadgets.ranges import check_limbs
-from zkvm.chips.gadgets.wide.bytes256 import Bytes256, bytes256, fill_bytes256, fill_checked_digits, limbs_of, split_bytes, split_limbs
-from zkvm.chips.gadgets.wide.carries import add_number, add_product, fill_carries, is_zero
+from zkvm.chips.gadgets.wide.bytes256 import (
+    Bytes256,
+    bytes256,
+    fill_bytes256,
+    fill_checked_digits,
+    limbs_of,
+    split_numbers,
+)
+from zkvm.chips.gadgets.wide.carries import MINUS_ONE, ONE, add_limbs, add_product, fill_carries, is_zero
 from zkvm.chips.gadgets.wide.digits import Digits, DigitSum, of_bytes, of_limbs, single, step_table
 from zkvm.chips.gadgets.wide.prime_field import (
     BYTES,
@@ -100,14 +107,9 @@ def third_point(air: Any, cells: Any, x1: Digits, y1: Digits, x2: Digits, count:
     return slope, (*x_limbs, *cells.y)
 
 
+_X_MULTIPLES = np.int64(X_OFFSET)
 _X_TABLE = step_table(_X_STEPS)
 _Y_TABLE = step_table(_Y_STEPS)
-
-
-@kernel(inline=True)
-def fill_slope(cells, slope, counts):
-    """Writes the slope's cells from (32,) int64 bytes."""
-    fill_bytes256(cells.byte, cells.conjunction, slope, counts)
 
 
 @kernel(inline=True)
@@ -117,33 +119,35 @@ def fill_canonical_cells(cells, limbs, counts):
 
 
 @kernel(inline=True)
-def fill_third_point(cells, slope, x1, y1, x2, point, counts):
-    """Writes a ThirdPoint; slope, x1, x2: (32,) int64 bytes, y1: (16,) int64 limbs, point: eight uint64, x and y."""
-    x = np.zeros(BYTES, dtype=np.int64)
-    y = np.zeros(LIMBS, dtype=np.int64)
-    x_limbs = np.zeros(LIMBS, dtype=np.int64)
-    split_bytes(point, 0, x)
-    split_limbs(point, 0, x_limbs)
-    split_limbs(point, 4, y)
-    fill_slope(cells.slope, slope, counts)
-    fill_bytes256(cells.x.byte, cells.x.conjunction, x, counts)
+def fill_third_point(cells, slope, x1_bytes, x1, y1, x2, point, counts):
+    """
+    Writes a ThirdPoint; slope, x1_bytes: (32,) int64 bytes; x1, y1, x2: (16,) int64 limbs; point: eight uint64, x and
+    y.
+    """
+    digits = np.zeros((2, BYTES), dtype=np.int64)
+    limbs = np.zeros((2, LIMBS), dtype=np.int64)
+    split_numbers(point, digits, limbs)
+    x, y = limbs[0], limbs[1]
+    fill_bytes256(cells.slope.byte, cells.slope.conjunction, slope, counts)
+    fill_bytes256(cells.x.byte, cells.x.conjunction, digits[0], counts)
     fill_checked_digits(cells.y, y, counts)
-    fill_canonical_cells(cells.x_canonical, x_limbs, counts)
+    fill_canonical_cells(cells.x_canonical, x, counts)
     fill_canonical_cells(cells.y_canonical, y, counts)
 
     sums = np.zeros(SUM_LENGTH, dtype=np.int64)
-    add_product(sums, slope, slope, 1)
-    add_number(sums, x1, 1, -1, 0)
-    add_number(sums, x2, 1, -1, 0)
-    add_number(sums, x, 1, -1, 0)
-    add_small_multiple(sums, X_OFFSET, 0)
+    add_product(sums, slope, slope, ONE)
+    add_limbs(sums, x1, MINUS_ONE)
+    add_limbs(sums, x2, MINUS_ONE)
+    add_limbs(sums, x, MINUS_ONE)
+    add_small_multiple(sums, _X_MULTIPLES, 0)
     fill_quotient(sums, cells.x_quotient, counts)
     fill_carries(sums, _X_TABLE, cells.x_carry, counts)
 
     sums[:] = 0
-    add_product(sums, slope, x1 - x, 1)
-    add_number(sums, y1, 2, -1, 0)
-    add_number(sums, y, 2, -1, 0)
+    add_product(sums, slope, x1_bytes, ONE)
+    add_product(sums, slope, digits[0], MINUS_ONE)
+    add_limbs(sums, y1, MINUS_ONE)
+    add_limbs(sums, y, MINUS_ONE)
     top = fill_quotient(sums, cells.y_quotient, counts)
     cells.y_is_negative = top & 1
     add_small_multiple(sums, -top, BYTES)

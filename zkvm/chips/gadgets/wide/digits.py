@@ -1,9 +1,10 @@
 """
-Integers as digits with bounds, and sums of them, over any values that add and multiply: field expressions, or 0 to get at bounds alone.
+Integers as digits with bounds, and sums of them, over any values that add and multiply: field expressions, or 0 to
+get at bounds alone.
 
-Nothing here declares a constraint. What is kept is, for every byte position m, an expression e_m and integers low_m <= e_m <= high_m,
-given that every digit keeps its own bounds; the sum stands for the integer sum of 256^m e_m. `steps` cuts the positions into steps whose
-totals cannot wrap modulo p, for `carries`.
+Nothing here declares a constraint. What is kept is, for every byte position m, an expression e_m and integers low_m <=
+e_m <= high_m, given that every digit keeps its own bounds; the sum stands for the integer sum of 256^m e_m. `steps`
+cuts the positions into steps whose totals cannot wrap modulo p, for `carries`.
 """
 
 from collections.abc import Sequence
@@ -104,9 +105,9 @@ class DigitSum:
         """
         The widest steps that are sound, from position 0 on.
 
-        With T in [low, high] the total of a step, carry in included, B = 256^width, and the carry out c range-checked to [-offset, 2^bits - offset):
-        T = B c modulo p is T = B c as an integer, since |T - B c| < p for all these T and c. Every integer T / B is in that range.
-        Raises ValueError if not even a step of one position is sound.
+        With T in [low, high] the total of a step, carry in included, B = 256^width, and the carry out c range-checked
+        to [-offset, 2^bits - offset): T = B c modulo p is T = B c as an integer, since |T - B c| < p for all these T
+        and c. Every integer T / B is in that range. Raises ValueError if not even a step of one position is sound.
         """
         found: list[Step] = []
         position, carry_low, carry_high = 0, 0, 0

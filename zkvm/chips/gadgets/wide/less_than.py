@@ -46,7 +46,10 @@ def less_than(air: Any, name: str, cells: Any, left: Sequence[Any], right: Seque
 
 @kernel
 def fill_less_than(marks, left, right, counts):
-    """Marks the limb, counts the look-up and returns the difference. marks: (16,) uint32, all 0; left < right: (16,) int64 limbs."""
+    """
+    Marks the limb, counts the look-up and returns the difference. marks: (16,) uint32, all 0; left < right: (16,)
+    int64 limbs.
+    """
     for i in range(15, -1, -1):
         if left[i] != right[i]:
             marks[i] = 1

@@ -9,9 +9,9 @@ Proves, where count = 1
 -----------------------
 - `read`: the words from `address` on hold the limbs given, at clk + 3.
 - `write`: they change from `old` to `new` at clk + 4; a word that the same call read was read before.
-- `replace`: both in one: the word held `old` at clk + 3 and holds `new` from clk + 4 on. The token taken is older than clk + 3, the one left is of clk + 4: no
-  other access of this call fits between or beside. So no word is both replaced and read by `read` of the same call, as the
-  machine demands of two inputs.
+- `replace`: both in one: the word held `old` at clk + 3 and holds `new` from clk + 4 on. The token taken is older than
+  clk + 3, the one left is of clk + 4: no other access of this call fits between or beside. So no word is both replaced
+  and read by `read` of the same call, as the machine demands of two inputs.
 
 Padding
 -------
@@ -44,7 +44,14 @@ def read(air: Any, name: str, cells: Sequence[Any], address: Any, clk: Any, limb
 
 
 def write(
-    air: Any, name: str, cells: Sequence[Any], address: Any, clk: Any, old: Sequence[Any], new: Sequence[Any], count: Any
+    air: Any,
+    name: str,
+    cells: Sequence[Any],
+    address: Any,
+    clk: Any,
+    old: Sequence[Any],
+    new: Sequence[Any],
+    count: Any,
 ) -> None:
     """As `read`, with the limbs before and after."""
     for i, cell in enumerate(cells):
@@ -53,7 +60,14 @@ def write(
 
 
 def replace(
-    air: Any, name: str, cells: Sequence[Any], address: Any, clk: Any, old: Sequence[Any], new: Sequence[Any], count: Any
+    air: Any,
+    name: str,
+    cells: Sequence[Any],
+    address: Any,
+    clk: Any,
+    old: Sequence[Any],
+    new: Sequence[Any],
+    count: Any,
 ) -> None:
     """As `write`, with the reads before."""
     for i, cell in enumerate(cells):

@@ -7,7 +7,8 @@ Given
 
 Proves, where count = 1
 -----------------------
-- `canonical`: the number of these 16 limbs is below p. With n = 2^256 - 1 - number, in limbs n_i, that is n >= 2^32 + 977, and one of three cases shows it:
+- `canonical`: the number of these 16 limbs is below p. With n = 2^256 - 1 - number, in limbs n_i, that is n >= 2^32 +
+  977, and one of three cases shows it:
   neither flag     one of n_3 .. n_15 is not 0: their sum, below 2^20, has an inverse.
   is_large         n_2 >= 1, and n_2 - 1 + n_1, below 2^17, has an inverse: n >= 2^33, or n >= 2^32 + 2^16.
   is_largest       n_2 = 1 and n_0 >= 977. (So it is no matter if both flags are set.)
@@ -43,9 +44,15 @@ LOW_TERM: Final = 977
 """p = 2^256 - 2^32 - LOW_TERM."""
 
 TERMS: Final = ((BYTES, 1), (4, -1), (1, -4), (0, 47))
-"""p is the sum of 256^position weight. 977 = 4 * 256 - 47 keeps the sums small: 977 limbs would not fit beside 31 products of bytes."""
+"""
+p is the sum of 256^position weight. 977 = 4 * 256 - 47 keeps the sums small: 977 limbs would not fit beside 31
+products of bytes.
+"""
 
-if sum(256**position * weight for position, weight in TERMS) != SECP256K1_PRIME or 2**256 - 2**32 - LOW_TERM != SECP256K1_PRIME:
+if (
+    sum(256**position * weight for position, weight in TERMS) != SECP256K1_PRIME
+    or 2**256 - 2**32 - LOW_TERM != SECP256K1_PRIME
+):
     raise ValueError("the terms are not those of the prime")
 
 
@@ -123,10 +130,11 @@ _LOW_INVERSE = pow(LOW_TERM, -1, 1 << LIMB_BITS)
 @kernel
 def fill_quotient(sums, cells, counts):
     """
-    Divides a digit sum by p, exactly: with N its integer, a multiple of p, and N / p = Q + 2^256 t with 0 <= Q < 2^256, writes the 16 limbs of Q,
-    counts their range checks, takes Q p off the sums, and returns t, |t| < 2^8.
+    Divides a digit sum by p, exactly: with N its integer, a multiple of p, and N / p = Q + 2^256 t with 0 <= Q <
+    2^256, writes the 16 limbs of Q, counts their range checks, takes Q p off the sums, and returns t, |t| < 2^8.
 
-    sums: (length,) int64 by byte position, length > 64. Q comes limb by limb from below, since -p = 977 modulo 2^16 in each.
+    sums: (length,) int64 by byte position, length > 64. Q comes limb by limb from below, since -p = 977 modulo 2^16
+    in each.
     """
     carry = np.int64(0)
     for k in range(LIMBS):
