@@ -125,19 +125,16 @@ def verify(
     proof, UsageError for a file that cannot be read.
     """
     ids = {shipped_ids().get(BLOCK_GUEST)} if program_id is None else {program_id}
-    try:
-        file = Path(proof).open("rb")
-    except OSError as error:
-        raise UsageError(f"cannot read {proof}: {error.strerror}") from error
-    with file:
+    with _open(Path(proof)) as file:
         schema_id, request = _read_request(file)
         answer = verify_program(file, required_bits=required_bits)
     if isinstance(answer, Refusal):
         raise ProofRefusedError(str(answer))
     if answer.program_id not in ids:
         raise ProofRefusedError(
-            f"other program: the proof is about program {format_id(answer.program_id)}, not the shipped block guest",
-            "--program-id accepts another guest's proofs",
+            f"other program: the proof is about program {format_id(answer.program_id)}, not "
+            + ("the shipped block guest" if program_id is None else format_id(program_id)),
+            "--program-id accepts another guest's proofs" if program_id is None else "",
         )
     if len(answer.output) != 43:
         raise ProofRefusedError(f"the program's output has {len(answer.output)} bytes; a block guest's has 43")
@@ -175,16 +172,19 @@ BOUND_REVISION: Final = 0x01
 @contextmanager
 def open_core(path: Path) -> Iterator[BinaryIO]:
     """The core proof in a file, of a block or of any program: open at its first byte. Raises UsageError, ProofRefusedError."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    with file:
+    with _open(path) as file:
         is_block = file.read(len(MAGIC)) == MAGIC
         file.seek(0)
         if is_block:
             _read_request(file)
         yield file
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _fork_of(schema_id: int) -> tuple[Fork, int]:

@@ -596,7 +596,7 @@ def security(proof: Path, as_json: bool) -> None:
     from zkvm.prover import proof_facts
 
     with open_core(proof) as file:
-        head, reports = proof_facts(file)
+        _, reports = proof_facts(file)
     layers = [
         {"layer": report.layer, "bits": round(report.bits, 2), "limited_by": report.limiting.name, "formula": report.limiting.formula,
          "rows": [{"name": row.name, "bits": round(row.bits, 2), "formula": row.formula} for row in report.rows]}

@@ -18,7 +18,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", re.ASCII)
 RESERVED = frozenset(
     "abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen if impl in let loop "
     "macro match mod move mut override priv proc-macro pub ref return self static struct super trait true try type typeof "
-    "unsafe unsized use virtual where while yield alloc build core deps examples incremental proc_macro std test".split()  # noqa: SIM905
+    "unsafe unsized use virtual where while yield alloc build core deps examples incremental proc_macro std test".split()
 )
 
 

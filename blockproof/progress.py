@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 import time
-from typing import Final, TextIO
+from typing import Final, Self, TextIO
 
 from zkvm.protocol.prove import STAGES
 
@@ -27,7 +27,7 @@ class ProgressLine:
         self._width = 0
         self._phase = ""
 
-    def __enter__(self) -> "ProgressLine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

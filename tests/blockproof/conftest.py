@@ -81,6 +81,12 @@ def own_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def environment_of() -> Callable[[Path], dict[str, str]]:
+    """`work_environment`, for tests that start processes."""
+    return work_environment
+
+
 @dataclass(frozen=True)
 class MadeProof:
     """A proof made by the program in its own process."""
@@ -97,7 +103,7 @@ def made_proof(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
     folder, cache = tmp_path_factory.mktemp("proof"), tmp_path_factory.mktemp("cache")
     path = folder / "key.proof"
     arguments = ["vm", "prove", "key-ownership", "-i", "0x" + SECRET.hex(), "-o", str(path)]
-    ended = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600, env=work_environment(cache), cwd=folder)
+    ended = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, timeout=600, env=work_environment(cache), cwd=folder)
     answer = Answer(ended.returncode, ended.stdout, ended.stderr)
     assert answer.code == 0, answer
     work = tuple(sorted(entry.name for entry in (cache / "work").iterdir()))

@@ -182,11 +182,11 @@ def test_streams_that_fail(command: list[str]) -> None:
     """A full disk or a reader that left: exit code 2, and no noise beyond a line. The verdict is never 0 unless it was said."""
     arguments = [*command, "guest", "list"]
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
+        ended = subprocess.run(arguments, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
     assert (ended.returncode, ended.stderr) == (2, "blockproof: No space left on device\n")
     reader, writer = os.pipe()
     os.close(reader)
-    ended = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=300)
+    ended = subprocess.run(arguments, check=False, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=300)
     os.close(writer)
     assert ended.returncode == 2 and ended.stderr in ("", "blockproof: Broken pipe\n")
 
@@ -200,7 +200,7 @@ def test_no_memory_for_endless_files(command: list[str]) -> None:
 
     script = "import sys; from blockproof.cli import main\nfor a in sys.argv[1:]:\n  try: main([*a.split(), '/dev/zero'])\n  except SystemExit as e: print(a, e.code)"
     commands = ["vm run", "vm verify", "verify", "security", "execute", "inspect", "guest id", "vm run assembly -i"]
-    ended = subprocess.run([command[0], "-c", script, *commands], capture_output=True, text=True, timeout=600, preexec_fn=limit)
+    ended = subprocess.run([command[0], "-c", script, *commands], check=False, capture_output=True, text=True, timeout=600, preexec_fn=limit)
     assert ended.returncode == 0, (ended.returncode == -signal.SIGXCPU, ended.stderr)
     assert "Traceback" not in ended.stderr
     codes = dict(line.rsplit(" ", 1) for line in ended.stdout.splitlines())

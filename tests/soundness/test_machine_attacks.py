@@ -30,11 +30,13 @@ from zkvm.machine.memory_map import DATA_START, INPUT_START, OUTPUT_START, RAM_S
 from zkvm.machine.shards import ShardLimits
 from zkvm.machine_air import EXECUTION_KIND, MEMORY_KIND
 from zkvm.protocol.batched import Batched
+from zkvm.protocol.checks import Checks
 from zkvm.protocol.errors import Reason, Refusal
 from zkvm.protocol.parameters import Parameters
 from zkvm.protocol.prove import Options, prove
-from zkvm.protocol.verify import Accepted, verify
+from zkvm.protocol.verify import Accepted, Verifier, verify
 from zkvm.prover import _machine_tables, _program_setup, the_machine
+from zkvm.trace import ProgramTables
 
 QUICK = Parameters(query_count=4, query_grinding_bits=0, logup_bits=0)
 """Far from secure: what is refused here is refused by sums, constraints and rules, not by queries."""
@@ -92,13 +94,27 @@ def setup(loaded: Program) -> tuple:
     return _program_setup(loaded)
 
 
-def answer(run: EditableRun, loaded: Program | None = None, **arguments: object) -> Accepted | Refusal:
-    """What the verifier says to the prover's file."""
+class Without(Checks):
+    """All checks but the one that fails with these words."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def refuse(self, name: str, where: str) -> None:
+        if self.words not in where:
+            super().refuse(name, where)
+
+
+def answer(run: EditableRun, loaded: Program | None = None, without: str | None = None, **arguments: object) -> Accepted | Refusal:
+    """What the verifier says to the prover's file. without: words of a rule that it lacks."""
     key, tables = setup(loaded or _original()[0])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "proof"
         options = Options(threads=2, self_checks=False)
         prove(the_machine(), key, {"machine": _machine_tables(), "program": tables}, run, QUICK, path, options)
+        if without:
+            with path.open("rb") as file:
+                return Verifier(the_machine(), Batched(), 0, checks=Without(without)).verify(file)
         return verify(path, the_machine(), required_bits=0, arithmetic=Batched(), **arguments)
 
 
@@ -183,6 +199,7 @@ def test_a_stale_token() -> None:
     refused(run, Reason.BUS, "global sums")
 
 
+@pytest.mark.heavy
 def test_a_token_of_a_later_shard() -> None:
     """Shard 5 takes what shard 6 leaves: index - previous - 1 is no 16-bit number."""
     run = honest()
@@ -193,6 +210,7 @@ def test_a_token_of_a_later_shard() -> None:
     refused(run, Reason.BUS, "local sums: shard 5")
 
 
+@pytest.mark.heavy
 def test_an_address_reset_by_its_own_zero_token() -> None:
     """Shard 5 starts the counter again from 0 as if nobody had touched it; the initial token is long taken."""
     refused(second_token(honest()), Reason.BUS, "global sums")
@@ -261,6 +279,7 @@ def extra_token(run: EditableRun) -> np.ndarray:
     return extra
 
 
+@pytest.mark.heavy
 def test_a_second_initial_token_in_the_same_memory_shard() -> None:
     """Everything balances but the step between two rows of one address."""
     run = second_token(honest())
@@ -290,6 +309,7 @@ def test_a_second_initial_token_in_the_same_memory_shard() -> None:
     refused(EditableRun(run.statement, [*execution(run), replace(shard, header=replace(shard.header, index=11))]), Reason.BUS, "local sums: shard 11")
 
 
+@pytest.mark.heavy
 def test_a_second_initial_token_in_another_memory_shard() -> None:
     """Every sum cancels; the verifier sees that the second memory shard does not ascend."""
     run = second_token(honest())
@@ -299,6 +319,17 @@ def test_a_second_initial_token_in_another_memory_shard() -> None:
     refused(forged, Reason.CHAINING, "memory shard 12 starts at")
 
 
+@pytest.mark.heavy
+def test_the_rule_against_a_second_initial_token_is_needed() -> None:
+    """The same proof is accepted by a verifier without that rule: shard 5 then read 0 where shard 4 had left something else."""
+    run = second_token(honest())
+    first = memory_shard(image_events(memory(run)), memory(run), True)
+    second = memory_shard(extra_token(run), memory(run), False)
+    accepted = answer(assembled(execution(run), [first, second], run), without="memory shard 12 starts at")
+    assert isinstance(accepted, Accepted)
+
+
+@pytest.mark.heavy
 def test_a_second_program_image() -> None:
     """A second set of initial registers and .data."""
     run = honest()
@@ -308,6 +339,7 @@ def test_a_second_program_image() -> None:
     refused(assembled(execution(run), [first, second], run), Reason.CHAINING, "exactly the first memory shard")
 
 
+@pytest.mark.heavy
 def test_no_program_image() -> None:
     run = honest()
     refused(
@@ -316,6 +348,7 @@ def test_no_program_image() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_the_private_input_overwrites_data() -> None:
     """A prover's own initial value for an address of .data: it is in no region of the memory image."""
     run = honest()
@@ -341,6 +374,7 @@ def test_the_private_input_overwrites_data() -> None:
     refused(EditableRun(run.statement, [*execution(run), shard]), Reason.BUS, "local sums: shard 11")
 
 
+@pytest.mark.heavy
 def test_ram_that_does_not_start_with_zero() -> None:
     run = honest()
     shard = memory(run)
@@ -350,6 +384,7 @@ def test_ram_that_does_not_start_with_zero() -> None:
     refused(run, Reason.CONSTRAINT, "memory_image")
 
 
+@pytest.mark.heavy
 def test_a_changed_initial_register() -> None:
     """Shard 1 starts s1 with another value than 0."""
     run = honest()
@@ -368,6 +403,14 @@ def test_a_run_cut_off() -> None:
     refused(cut_images(whole, execution(whole)[:9]), Reason.CHAINING, "exactly the last one halts")
 
 
+@pytest.mark.heavy
+def test_the_rule_against_a_run_cut_off_is_needed() -> None:
+    """Without it a run that never ended is accepted, with an output that it had not written yet."""
+    whole = honest()
+    accepted = answer(cut_images(whole, execution(whole)[:9]), without="exactly the last one halts")
+    assert isinstance(accepted, Accepted) and accepted.output == b""
+
+
 def cut_images(run: EditableRun, shards: list[EditableShard]) -> EditableRun:
     """The run of the first shards only, its images ending where they end."""
     last: dict[tuple[int, int], tuple[int, np.ndarray]] = {}
@@ -378,9 +421,9 @@ def cut_images(run: EditableRun, shards: list[EditableShard]) -> EditableRun:
     image = memory(run)
     fixed_rows = program_image_addresses()
     program_rows = image.matrices["program_image"][Phase.BOUNDARY]
+    initial = ProgramTables(_original()[0]).image()["initial"]
     for i, place in enumerate(fixed_rows):
-        if place in last:
-            program_rows["last_shard"][i], program_rows["final"][i] = last[place]
+        program_rows["last_shard"][i], program_rows["final"][i] = last.get(place, (0, initial[i]))
     events = [e for e in image_events(image) if (1, int(e["address"])) in last]
     kept = np.array(events, dtype=IMAGE)
     for event in kept:
@@ -396,6 +439,7 @@ def program_image_addresses() -> list[tuple[int, int]]:
     return [(0, i) for i in range(33)] + [(1, loaded.data_start + i) for i in range(len(loaded.data))]
 
 
+@pytest.mark.heavy
 def test_a_run_cut_off_that_says_it_halted() -> None:
     whole = honest()
     shards = execution(whole)[:9]
@@ -408,10 +452,12 @@ def reordered(change: Callable[[list[EditableShard]], list[EditableShard]]) -> E
     return assembled(change(execution(run)), [memory(run)], run)
 
 
+@pytest.mark.heavy
 def test_swapped_shards() -> None:
     refused(reordered(lambda s: [*s[:4], s[5], s[4], *s[6:]]), Reason.CHAINING, "shard 5 starts at")
 
 
+@pytest.mark.heavy
 def test_swapped_shards_that_start_and_end_alike() -> None:
     """Where neighbours agree on every pc, the tokens tell: values of one shard under another's number."""
     run = honest()
@@ -427,26 +473,31 @@ def test_swapped_shards_that_start_and_end_alike() -> None:
     assert isinstance(refusal, Refusal) and refusal.reason is Reason.BUS, refusal
 
 
+@pytest.mark.heavy
 def test_a_dropped_shard() -> None:
     refused(reordered(lambda s: [*s[:4], *s[5:]]), Reason.CHAINING, "shard 5 starts at")
 
 
+@pytest.mark.heavy
 def test_a_repeated_shard() -> None:
     refused(reordered(lambda s: [*s[:5], s[4], *s[5:]]), Reason.CHAINING, "shard 6 starts at")
 
 
+@pytest.mark.heavy
 def test_a_shard_with_another_s_index() -> None:
     run = honest()
     run.shards[4] = with_publics(run.shards[4], index=4)
     refused(run, Reason.CHAINING, "says that it is shard 4")
 
 
+@pytest.mark.heavy
 def test_an_end_clk_that_is_not_the_end() -> None:
     run = honest()
     run.shards[4] = with_publics(run.shards[4], end_clk=run.shards[4].publics["end_clk"] + 4)
     refused(run, Reason.BUS, "local sums: shard 5")
 
 
+@pytest.mark.heavy
 def test_a_start_elsewhere() -> None:
     run = honest()
     run.shards[0] = with_publics(run.shards[0], start_pc=run.shards[0].publics["start_pc"] + 4)
@@ -462,29 +513,34 @@ def test_a_wrong_output() -> None:
     refused(run, Reason.BUS, "global sums")
 
 
+@pytest.mark.heavy
 def test_a_shortened_output() -> None:
     run = honest()
     run.statement = replace(run.statement, output=run.statement.output[:8])
     refused(run, Reason.BUS, "global sums")
 
 
+@pytest.mark.heavy
 def test_last_shards_that_are_not_the_last() -> None:
     run = honest()
     run.statement = replace(run.statement, last_shards=(9, *run.statement.last_shards[1:]))
     refused(run, Reason.BUS, "global sums")
 
 
+@pytest.mark.heavy
 def test_a_wrong_program() -> None:
     """The run of one program under the key of another that differs in one instruction."""
     other = program_of(SOURCE.replace("add t1, t1, s1", "sub t1, t1, s1"))
     refused(honest(), Reason.BUS, "local sums: shard 1", loaded=other)
 
 
+@pytest.mark.heavy
 def test_wrong_data_of_the_program() -> None:
     other = load(SOURCE, (101).to_bytes(8, "little") + bytes(8))
     refused(honest(), Reason.BUS, "global sums", loaded=other)
 
 
+@pytest.mark.heavy
 def test_a_program_that_was_not_asked_for() -> None:
     machine, key = the_machine(), setup(program_of(SOURCE.replace("li s1, 30", "li s1, 31")))[0]
     refused(honest(), Reason.PROGRAM, "another program", program_id=machine.program_id(key))

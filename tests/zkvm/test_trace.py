@@ -30,9 +30,11 @@ def mixed_source(seed: int, length: int) -> str:
     lines = [f"li x{r}, {rng.getrandbits(63) - rng.getrandbits(63)}" for r in range(6, 31)]
     lines += [f"li s0, {DATA_START + 64}", f"li s1, {RAM_START + 0x100000}", f"li gp, {INPUT_START}"]
     plain = (
-        "add sub xor or and sll srl sra sllw srlw sraw slt sltu addw subw mul mulh mulhsu mulhu mulw div divu rem remu divw divuw remw remuw".split()
-    )
-    loads, stores = "lb lh lw ld lbu lhu lwu".split(), "sb sh sw sd".split()
+        "add", "sub", "xor", "or", "and", "sll", "srl", "sra", "sllw", "srlw", "sraw", "slt", "sltu", "addw",
+        "subw", "mul", "mulh", "mulhsu", "mulhu", "mulw", "div", "divu", "rem", "remu", "divw", "divuw",
+        "remw", "remuw",
+    )  # fmt: skip
+    loads, stores = ("lb", "lh", "lw", "ld", "lbu", "lhu", "lwu"), ("sb", "sh", "sw", "sd")
     free = [r for r in range(5, 32) if r not in (8, 9)]
     for i in range(length):
         rd, rs1, rs2 = (rng.choice([0, *free]) for _ in range(3))
@@ -52,6 +54,11 @@ def mixed_source(seed: int, length: int) -> str:
             lines.append(f"lwu x{rd}, {8 * rng.randrange(4)}(gp)")
     for base in ("s0", "s1"):
         lines += ["li a7, 0x2001", f"mv a0, {base}", "ecall", "li a7, 0x2002", f"addi a1, {base}, 256", "ecall"]
+    # Numbers below 2^256 for the arithmetic calls, not 0 where that is asked for; points need not lie on the curve.
+    lines += ["sd s0, 96(s1)", "mv a0, s1", "addi a1, s1, 40", "li a7, 0x2005", "ecall", "addi a1, s1, 320", "li a7, 0x2006", "ecall"]
+    lines += [f"li a0, {RAM_START + 0x200000}", "addi a1, a0, 64"]
+    lines += [line for at, x in ((0, 1), (32, 2), (64, 3), (96, 4)) for line in (f"li t0, {x}", f"sd t0, {at}(a0)")]
+    lines += ["li a7, 0x2003", "ecall", "li a7, 0x2004", "ecall"]
     lines += ["auipc t0, 0", "jalr ra, 12(t0)", "nop", "li a0, 1", f"li a1, {RAM_START}", "li a2, 0", "li a7, 64", "ecall"]
     lines += [f"li t0, {OUTPUT_START}", "li t1, 16", "sd t1, 0(t0)", "ld t2, 0(s0)", "sd t2, 8(t0)", "sd x7, 16(t0)", EXIT]
     return "\n".join(lines)
@@ -115,20 +122,17 @@ def pack(*words: int) -> bytes:
 SHIPPED = {
     "fibonacci": pack(60),
     "assembly": pack(3, 4),
-    "keccak-chain": (2).to_bytes(4, "little") + bytes(200),
-    "sha256-chain": (2).to_bytes(4, "little") + bytes(100),
+    "keccak-chain": (4).to_bytes(4, "little") + bytes(200),
+    "sha256-chain": (4).to_bytes(4, "little") + bytes(100),
     "key-ownership": bytes(32),
 }
+"""Program and input."""
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_programs(name: str) -> None:
     loaded = load_elf((ELFS / f"{name}.elf").read_bytes())
-    rows = dict.fromkeys(Family, 3000)
-    try:
-        run = trace_of(loaded, SHIPPED[name], ShardLimits(rows=rows, clk=1 << 15))
-    except NotProvableError as reason:
-        pytest.skip(f"{name} needs a chip that does not exist yet: {reason}")
+    run = trace_of(loaded, SHIPPED[name], ShardLimits(clk=1 << 10))
     assert run.plan.result.exit_code == 0 and run.shard_counts[0] > 1
     check(run)
 
@@ -160,7 +164,8 @@ def test_a_run_that_touches_no_memory_has_one_memory_row() -> None:
     assert memory.publics == (RAM_START // 8, RAM_START // 8)
 
 
-def test_what_has_no_chip_is_not_provable() -> None:
+def test_what_has_no_chip_is_not_provable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(FAMILY_CHIPS, Family.SECP256K1_DOUBLE)
     source = f"li a0, {RAM_START}\nli t0, 1\nsd t0, 0(a0)\nsd t0, 32(a0)\nli a7, 0x2004\necall\n{EXIT}"
     with pytest.raises(NotProvableError, match="no chip yet"):
         trace_of(load(source), b"", ShardLimits())

@@ -1,5 +1,6 @@
 """All uses of a chip give the same values at random points, where no row is valid."""
 
+import itertools
 import random
 
 import numpy as np
@@ -311,6 +312,6 @@ def test_degrees_are_those_of_the_polynomials():
             ]
             degree = -1
             while any(values):
-                values = [(b - a) % PRIME for a, b in zip(values, values[1:])]
+                values = [(b - a) % PRIME for a, b in itertools.pairwise(values)]
                 degree += 1
             assert degree == constraint.degree

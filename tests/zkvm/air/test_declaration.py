@@ -90,7 +90,7 @@ def test_equal_expressions_are_one_node_and_constants_fold():
     def constrain(air, row):
         assert row.a + row.b is row.b + row.a and row.a * row.b is row.b * row.a
         assert row.a * 1 is row.a and row.a + 0 is row.a and (row.a * 0).is_constant
-        assert (row.a - row.a).value == 0 and -(-row.a) is row.a
+        assert (row.a - row.a).value == 0 and (0 - (0 - row.a)) is row.a
         assert (air.constant(3) - 5).value == PRIME - 2
         assert (row.a / 2) * 1 is row.a * ((PRIME + 1) // 2)
         assert (row.a**3).degree == 3

@@ -40,10 +40,12 @@ def page(chip: Chip) -> str:
     lines += [
         f"Digest `{chip.digest}`.",
         "",
-        f"{figures.main_columns} main, {figures.boundary_columns} boundary, {figures.fixed_columns} fixed, "
-        f"{figures.auxiliary_columns} auxiliary, {figures.quotient_columns} quotient columns: "
-        f"{figures.cells_per_row} cells a row. {figures.constraint_count} constraints, LogUp included, of degree "
-        f"{figures.degree} at most. clk grows by {figures.clk_increment} a row at most.",
+        (
+            f"{figures.main_columns} main, {figures.boundary_columns} boundary, {figures.fixed_columns} fixed, "
+            f"{figures.auxiliary_columns} auxiliary, {figures.quotient_columns} quotient columns: "
+            f"{figures.cells_per_row} cells a row. {figures.constraint_count} constraints, LogUp included, of degree "
+            f"{figures.degree} at most. clk grows by {figures.clk_increment} a row at most."
+        ),
         "",
         "## Columns",
         "",
