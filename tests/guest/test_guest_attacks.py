@@ -198,10 +198,6 @@ def test_a_code_of_another_hash_is_not_run() -> None:
     assert line.startswith("invalid: missing code 0x")
 
 
-BEYOND_LIMITS = "accepted by the guest so far: a saturated number is taken for the true one"
-
-
-@pytest.mark.xfail(reason=BEYOND_LIMITS, strict=True)
 def test_a_blob_fee_that_the_sender_cannot_pay() -> None:
     """2^17 blob gas at 2^127 wei, and a balance of little more than 2^128 wei."""
     blob = (CHAIN_ID, 0, 0, 7, 21_000, CONTRACT, 0, b"", (), 2**127, (b"\1" + bytes(31),))
@@ -210,7 +206,6 @@ def test_a_blob_fee_that_the_sender_cannot_pay() -> None:
     assert not flag, line
 
 
-@pytest.mark.xfail(reason=BEYOND_LIMITS, strict=True)
 def test_a_blob_base_fee_beyond_128_bits() -> None:
     """BLOBBASEFEE PUSH0 SSTORE after a parent whose excess makes the price e^90."""
     accounts = {**RICH, CONTRACT: GenesisAccount(nonce=1, code=bytes.fromhex("4a5f5500"))}
@@ -218,14 +213,12 @@ def test_a_blob_base_fee_beyond_128_bits() -> None:
     assert not flag, line
 
 
-@pytest.mark.xfail(reason=BEYOND_LIMITS, strict=True)
 def test_a_gas_limit_beyond_64_bits_when_doubled() -> None:
     parent = {"base_fee_per_gas": None, "gas_limit": 3 << 62}
     flag, line = settle(Fork.LONDON, RICH, (), parent, base_fee_per_gas=10**9, gas_limit=2**64 - 2**52)
     assert not flag, line
 
 
-@pytest.mark.xfail(reason=BEYOND_LIMITS, strict=True)
 def test_a_difficulty_beyond_256_bits() -> None:
     flag, line = settle(Fork.HOMESTEAD, RICH, (), {"difficulty": 2**256 - 1}, timestamp=1001)
     assert not flag, line

@@ -203,6 +203,11 @@ pub fn execute<'a>(
     if fork >= Fork::Osaka {
         cfg.max_blobs_per_tx = Some(MAX_BLOBS_PER_TRANSACTION);
     }
+    let blob_price = schedule
+        .zip(header.excess_blob_gas)
+        .map(|(schedule, excess_blob_gas)| (excess_blob_gas, blob_base_fee(excess_blob_gas, schedule)));
+    // Saturated: what BLOBBASEFEE would say is not known.
+    ensure!(blob_price.is_none_or(|(_, price)| price < u128::MAX), "a blob base fee of 2^128 wei or more");
     let block = BlockEnv {
         number: U256::from(header.number),
         beneficiary: header.coinbase,
@@ -211,9 +216,8 @@ pub fn execute<'a>(
         basefee: header.base_fee_per_gas.unwrap_or(0),
         difficulty: header.difficulty,
         prevrandao: (fork >= Fork::Paris).then_some(header.mix_hash),
-        blob_excess_gas_and_price: schedule.zip(header.excess_blob_gas).map(|(schedule, excess_blob_gas)| {
-            BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice: blob_base_fee(excess_blob_gas, schedule) }
-        }),
+        blob_excess_gas_and_price: blob_price
+            .map(|(excess_blob_gas, blob_gasprice)| BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice }),
         ..BlockEnv::default()
     };
     let context = EvmContext::new(state, fork.spec_id()).with_cfg(cfg).with_block(block);
@@ -247,6 +251,10 @@ pub fn execute<'a>(
         ensure!(
             env.gas_price.checked_mul(u128::from(env.gas_limit)).is_some(),
             "transaction {index}: a fee of 2^128 wei or more"
+        );
+        ensure!(
+            env.max_fee_per_blob_gas.checked_mul(u128::from(transaction.blob_gas)).is_some(),
+            "transaction {index}: a blob fee of 2^128 wei or more"
         );
         let result = evm.transact_one(env).map_err(|error| evm_error(error, format_args!("transaction {index}")))?;
         let changes = evm.finalize();

@@ -193,7 +193,8 @@ impl<'a> Header<'a> {
     fn validate_gas_limit(&self, parent: &Header<'_>) -> Result<(), Invalid> {
         // EIP-1559: at the fork block the limit is doubled, so that the target stays where the limit was.
         let london = self.base_fee_per_gas.is_some() && parent.base_fee_per_gas.is_none();
-        let base = if london { parent.gas_limit.saturating_mul(ELASTICITY_MULTIPLIER) } else { parent.gas_limit };
+        let factor = if london { ELASTICITY_MULTIPLIER } else { 1 };
+        let base = parent.gas_limit.checked_mul(factor).ok_or_else(|| rule!("the parent's gas limit doubled overflows"))?;
         let step = base / GAS_LIMIT_ADJUSTMENT_FACTOR;
         ensure!(
             self.gas_limit < base.saturating_add(step)
@@ -245,12 +246,16 @@ fn expected_difficulty(header: &Header<'_>, parent: &Header<'_>, fork: Fork) -> 
         (start - (seconds / divisor).min(1000) as i64).max(-99)
     };
     let step = unit.saturating_mul(U256::from(factor.unsigned_abs()));
-    let mut difficulty =
-        if factor >= 0 { parent.difficulty.saturating_add(step) } else { parent.difficulty.saturating_sub(step) };
+    let overflows = || rule!("difficulty of 2^256 or more");
+    let mut difficulty = if factor >= 0 {
+        parent.difficulty.checked_add(step).ok_or_else(overflows)?
+    } else {
+        parent.difficulty.saturating_sub(step)
+    };
     let periods = header.number.saturating_sub(fork.bomb_delay()) / 100_000;
     if periods >= 2 {
         ensure!(periods - 2 < 256, "difficulty bomb of 2^{}", periods - 2);
-        difficulty = difficulty.saturating_add(U256::ONE << (periods - 2) as usize);
+        difficulty = difficulty.checked_add(U256::ONE << (periods - 2) as usize).ok_or_else(overflows)?;
     }
     Ok(difficulty.max(U256::from(MINIMUM_DIFFICULTY)))
 }

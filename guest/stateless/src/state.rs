@@ -199,15 +199,12 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// Takes the whole balance of an account that exists.
+    /// Takes the whole balance of an account; one that is absent comes into being, empty, as a write of its balance makes it.
     pub fn take_balance(&mut self, address: Address) -> Result<U256, Invalid> {
         let account = self.account(address)?;
-        let Some(info) = &mut account.info else {
-            return Ok(U256::ZERO);
-        };
-        let taken = core::mem::take(&mut info.balance);
-        account.dirty |= !taken.is_zero();
-        Ok(taken)
+        let info = account.info.get_or_insert(Info::NEW);
+        account.dirty = true;
+        Ok(core::mem::take(&mut info.balance))
     }
 
     /// Applies what one transaction or system call changed.
