@@ -53,6 +53,7 @@ TESTS = ROOT / "tests"
 CHIP_TESTS = TESTS / "zkvm" / "chips"
 VERIFIER_TESTS = TESTS / "soundness" / "tampering"
 MACHINE_ATTACKS = TESTS / "soundness" / "test_machine_attacks.py"
+MACHINE_RULES = TESTS / "zkvm" / "test_machine_rules_needed.py"
 INVENTORY = TESTS / "soundness" / "transcript" / "inventory.txt"
 
 NOTICE = "Written by `python tools/generate_docs.py`; do not edit."
@@ -721,16 +722,32 @@ def refusals() -> dict[Rule, list[str]]:
     return found
 
 
+def rule_evidence() -> dict[Rule, Evidence]:
+    """The evidence for each condition of the machine's own rules: the tests' registries name it by the words of its refusal, each entry exactly one condition."""
+    found = {rule: Evidence() for rule in rules_of_the_machine()}
+    module = module_of_tests(MACHINE_RULES.parent, MACHINE_RULES.stem)
+    if module is None:
+        return found
+    where = MACHINE_RULES.relative_to(ROOT)
+    for words in (*module.RULES_NEEDED, *module.RULES_IMPLIED):
+        [evidence] = [evidence for rule, evidence in found.items() if words in rule.says]
+        if words in module.RULES_IMPLIED:
+            evidence.proof = module.RULES_IMPLIED[words]
+        else:
+            evidence.test = f"{where}::test_each_condition_of_the_machine_s_rules_is_needed[{words}]"
+    return found
+
+
 def necessity_page() -> str:
     """The list of everything that refuses, each with what shows that it must."""
     known = necessity()
     checks = verifier_evidence()
-    rules = rules_of_the_machine()
+    rules = rule_evidence()
     rows: list[tuple[str, list[str]]] = []
     for chip in CHIPS:
         rows.append((f"[{chip.name}](#{chip.name})", [evidence.state for evidence in known[chip.name].items.values()]))
     rows.append(("[verifier](#the-verifier)", [evidence.state for evidence in checks.values()]))
-    rows.append(("[rules of the machine](#rules-of-the-machine)", ["missing"] * len(rules)))
+    rows.append(("[rules of the machine](#rules-of-the-machine)", [evidence.state for evidence in rules.values()]))
     rows.append(("all", [state for _, states in rows for state in states]))
     total = rows[-1][1]
 
@@ -747,10 +764,10 @@ def necessity_page() -> str:
         lines.append(f"| {name} | {len(states)} | {' | '.join(map(str, counts[:-1]))} | {f'**{counts[-1]}**' if counts[-1] else 0} |")
     lines += ["", "## the verifier", "", "| check | reason of the refusal | needed by |", "|---|---|---|"]
     lines += [f"| {name} | {CHECKS[name].value} | {escaped(str(evidence))} |" for name, evidence in checks.items()]
-    lines += ["", "## rules of the machine", "", "Conditions of the checks `machine's own shape rule` and `machine's own chaining rule`, from zkvm/machine_air.py. No test removes one of"]
-    lines += ["them alone; attacks on whole runs that are refused with a condition's words are named.", ""]
+    lines += ["", "## rules of the machine", "", "Conditions of the checks `machine's own shape rule` and `machine's own chaining rule`, from zkvm/machine_air.py. Last, the"]
+    lines += ["attacks on whole runs that are refused with a condition's words.", ""]
     lines += ["| function | condition | needed by | refuses |", "|---|---|---|---|"]
-    lines += [f"| {rule.function} | `{escaped(rule.condition)}` | {MISSING} | {', '.join(tests) or MISSING} |" for rule, tests in refusals().items()]
+    lines += [f"| {rule.function} | `{escaped(rule.condition)}` | {escaped(str(rules[rule]))} | {', '.join(tests)} |" for rule, tests in refusals().items()]
     for chip in CHIPS:
         lines += ["", f"## {chip.name}", "", *item_lines(chip, known[chip.name])]
     return "\n".join(lines) + "\n"
