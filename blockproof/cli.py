@@ -309,7 +309,7 @@ def demo(folder: Path, memory: str, shard_rows: int | None, threads: int | None,
     from blockproof import block_proof, pipeline
     from blockproof.progress import ProgressLine
     from witness import encode_input, make_devnet_input
-    from zkvm.warm_up import compiling_beside
+    from zkvm.warm_up import compiling_fillers_beside
 
     start, shape = time.monotonic(), _shape(memory, shard_rows)
 
@@ -317,7 +317,7 @@ def demo(folder: Path, memory: str, shard_rows: int | None, threads: int | None,
         click.echo(f"[{time.monotonic() - start:5.1f} s] {text}")
 
     folder.mkdir(parents=True, exist_ok=True)
-    with compiling_beside("fillers"), _stoppable():
+    with compiling_fillers_beside(), _stoppable():
         say("making a devnet block on the embedded chain, and its witness")
         path = folder / "block.ssz"
         path.write_bytes(encode_input(make_devnet_input()))

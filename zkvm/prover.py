@@ -158,6 +158,7 @@ def prove_program(
     this machine has no chips for, zkvm.work_files.BusyError while another process proves the same run with resume, OSError from files.
     """
     from zkvm.protocol.prove import Options, prove
+    from zkvm.warm_up import compiling_fillers_beside
     from zkvm.work_files import clear_output, snapshot_folder, work_root
 
     clear_output(output)
@@ -167,7 +168,7 @@ def prove_program(
     work = work_root()
     # Two processes that prove the same run would write and remove the same records; the folder's name makes them meet.
     name = identity.hex()[:32] if resume else os.urandom(16).hex()
-    with snapshot_folder(work, name) as folder:
+    with compiling_fillers_beside(), snapshot_folder(work, name) as folder:
         report("set-up", 0, 0)
         key, program_tables = _program_setup(loaded)
         report("execute", 0, 0)

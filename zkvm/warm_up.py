@@ -1,22 +1,23 @@
 """
-First-run compilation on two processors: `python -m zkvm.warm_up PART` compiles part of the kernels into the cache, and exits.
+First-run compilation on two processors: `python -m zkvm.warm_up` compiles the chips' fillers into the cache, and exits.
 
-Numba compiles one function at a time in a process. A prover that finds its cache empty starts this beside itself for the fillers, which it needs last, and
-finds them compiled when it gets there; if it gets there first, it compiles them itself and nothing is lost but time.
+Numba compiles one function at a time in a process. A prover that finds no compiled fillers starts this beside itself, since it needs them last, and finds them
+compiled when it gets there; if it gets there first, it compiles them itself and nothing is lost but time.
 """
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from pathlib import Path
 
 import numpy as np
 
-from zkvm.kernels.policy import HAVE_NUMBA, cache_root
+from zkvm.kernels.policy import HAVE_NUMBA, cache_root, source_digest
 
-PARTS: Final = ("fillers", "field")
+_is_running = threading.Lock()
 
 
 def compile_fillers() -> None:
@@ -36,43 +37,44 @@ def compile_fillers() -> None:
         chip.fill(decoded, events, chip.empty(Phase.MAIN, max(32, chip.minimum_height)), new_counts(1))
 
 
-def compile_field() -> None:
-    """Calls the kernels that a proof is made of, on a small matrix."""
-    from zkvm.kernels.fast import merkle, montgomery, ntt, poseidon2
-
-    matrix = montgomery.to_montgomery(np.arange(64 * 8, dtype=np.uint32).reshape(64, 8))
-    merkle.commit([ntt.low_degree_extension(matrix)])
-    poseidon2.grind((1,) * 9, 1)
-
-
 @contextmanager
-def compiling_beside(part: str) -> Iterator[None]:
-    """Compiles a part in another process while the body runs, if this cache has not seen it; the process is ended with the body."""
-    marker = cache_root() / "kernels" / f".warm-{part}"
+def compiling_fillers_beside() -> Iterator[None]:
+    """
+    Compiles the fillers in another process while the body runs, unless those of these sources are in the cache; the process ends with the body. Within itself it
+    does nothing.
+    """
     process = None
-    if HAVE_NUMBA and not marker.exists() and not os.environ.get("BLOCKPROOF_NO_WARM_UP"):
+    if HAVE_NUMBA and not _is_running.locked() and not _marker().exists():
+        _is_running.acquire()
         process = subprocess.Popen(
-            [sys.executable, "-m", "zkvm.warm_up", part], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+            [sys.executable, "-m", "zkvm.warm_up"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        )  # fmt: skip
     try:
         yield
     finally:
         if process is not None:
             process.terminate()
             process.wait()
+            _is_running.release()
 
 
-def main(arguments: list[str]) -> int:
-    """Compiles one part; exit code 2 for an unknown one."""
-    if len(arguments) != 1 or arguments[0] not in PARTS:
-        sys.stderr.write(f"usage: python -m zkvm.warm_up {'|'.join(PARTS)}\n")
-        return 2
-    compile_fillers() if arguments[0] == "fillers" else compile_field()
-    marker = cache_root() / "kernels" / f".warm-{arguments[0]}"
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+def _marker() -> Path:
+    """Says that the fillers of these very sources have been compiled. `cache clean` removes it with them."""
+    return cache_root() / "kernels" / f"fillers-{source_digest(Path(__file__))[:24]}"
+
+
+def main() -> int:
+    """Compiles, then leaves the marker; where the cache cannot be written there is nothing to leave."""
+    compile_fillers()
+    try:
+        _marker().parent.mkdir(parents=True, exist_ok=True)
+        _marker().touch()
+    except OSError:
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
