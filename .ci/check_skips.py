@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 
 def skip_reasons(junit: Path) -> Counter[str]:
-    """The reason of every skipped test in a JUnit report, with its count."""
+    """The reason of every skipped or expectedly failing test in a JUnit report, with its count."""
     return Counter(skipped.get("message") or "(no reason)" for skipped in ElementTree.parse(junit).iter("skipped"))
 
 
