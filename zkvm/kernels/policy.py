@@ -88,12 +88,6 @@ def kernel(
         numba.config.CACHE_DIR = previous
 
 
-def set_thread_count(count: int) -> None:
-    """Sets how many threads `parallel=True` kernels use: 1 <= count; more than the machine offers is cut to that."""
-    if numba is not None:
-        numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))
-
-
 def cache_root() -> Path:
     """The folder under which everything this project caches lies; it need not exist."""
     if chosen := os.environ.get("BLOCKPROOF_CACHE"):

@@ -78,11 +78,6 @@ def evaluate_rows(
     return _evaluate_modulo_p(roots, leaf)
 
 
-def evaluate_point(roots: Iterable[Expression], leaf: Callable[[Expression], int]) -> list[int]:
-    """The values of expressions, given those of the leaves as integers: one row, or any other point of the field."""
-    return evaluate(roots, leaf, lambda value: value % PRIME)
-
-
 def report(
     chip: Chip, matrices: Mapping[str, np.ndarray], publics: Mapping[str, int] | None = None, limit: int = 1000
 ) -> Report:
