@@ -1,7 +1,10 @@
-//! revm's journal, with one rule more: a contract is never created over storage (EIP-7610).
+//! revm's journal, with two rules more.
 //!
-//! revm decides a collision by nonce and code; an account without either can still have storage, and only its storage
-//! root says so. Everything else is handed on unchanged.
+//! A contract is never created over storage (EIP-7610): revm decides a collision by nonce and code; an account without
+//! either can still have storage, and only its storage root says so.
+//!
+//! A payment that lifts a balance to 2^256 wei or more makes the block invalid, as the specification's unsigned addition
+//! does; revm drops such a tip and fails such a call. Everything else is handed on unchanged.
 
 use crate::state::State;
 use revm::bytecode::Bytecode;
@@ -29,6 +32,12 @@ impl<'a> StatelessJournal<'a> {
     pub fn into_state(self) -> State<'a> {
         self.inner.database
     }
+
+    fn note_overflow(&mut self, failed: &Option<TransferError>, to: Address) {
+        if matches!(failed, Some(TransferError::OverflowPayment)) {
+            self.inner.database.note_overflow(to);
+        }
+    }
 }
 
 impl<'a> JournalTr for StatelessJournal<'a> {
@@ -53,7 +62,11 @@ impl<'a> JournalTr for StatelessJournal<'a> {
         if self.inner.database.has_storage(&address) {
             return Err(TransferError::CreateCollision);
         }
-        self.inner.create_account_checkpoint(caller, address, balance, spec)
+        let created = self.inner.create_account_checkpoint(caller, address, balance, spec);
+        if matches!(created, Err(TransferError::OverflowPayment)) {
+            self.inner.database.note_overflow(address);
+        }
+        created
     }
 
     fn db_and_state(&self) -> (&State<'a>, &EvmState) {
@@ -131,11 +144,15 @@ impl<'a> JournalTr for StatelessJournal<'a> {
     }
 
     fn transfer(&mut self, from: Address, to: Address, value: U256) -> Result<Option<TransferError>, Error<'a>> {
-        self.inner.transfer(from, to, value)
+        let failed = self.inner.transfer(from, to, value)?;
+        self.note_overflow(&failed, to);
+        Ok(failed)
     }
 
     fn transfer_loaded(&mut self, from: Address, to: Address, value: U256) -> Option<TransferError> {
-        self.inner.transfer_loaded(from, to, value)
+        let failed = self.inner.transfer_loaded(from, to, value);
+        self.note_overflow(&failed, to);
+        failed
     }
 
     #[allow(deprecated)]
@@ -144,6 +161,10 @@ impl<'a> JournalTr for StatelessJournal<'a> {
     }
 
     fn balance_incr(&mut self, address: Address, value: U256) -> Result<(), Error<'a>> {
+        let before = self.inner.load_account(address)?.data.info.balance;
+        if before.checked_add(value).is_none() {
+            self.inner.database.note_overflow(address);
+        }
         self.inner.balance_incr(address, value)
     }
 

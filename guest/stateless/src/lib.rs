@@ -45,12 +45,24 @@ const MAX_RLP_BLOCK_SIZE: usize = (10 << 20) - (2 << 20);
 const DAO_EXTRA_DATA: &[u8] = b"dao-hard-fork";
 const DAO_EXTRA_DATA_BLOCKS: u64 = 10;
 
-/// What runs the guest: hears of the phases.
+/// A part of the state after a valid block: what the block made and its parent's state does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatePart<'a> {
+    /// The RLP of a trie node that is referred to by its hash, or is a root.
+    Node(&'a [u8]),
+    /// A code, as it is hashed.
+    Code(&'a [u8]),
+}
+
+/// What runs the guest: hears of the phases, and of the new state of a block under an unbound revision.
 pub trait Platform {
     /// The named phase begins. Phases do not nest.
     fn region_begin(&self, _name: &'static str) {}
     /// The named phase ends.
     fn region_end(&self, _name: &'static str) {}
+    /// A part of the post-state of a valid block, once each; only under the revisions that no chain binds, whose blocks
+    /// are those of test suites: there the next block's witness is the parent's with these parts.
+    fn post_state(&self, _part: StatePart<'_>) {}
 }
 
 /// A platform that does not listen.
@@ -354,5 +366,8 @@ fn validate_input(input: &StatelessInput<'_>, platform: &dyn Platform) -> Result
     let _region = Region::begin(platform, "post-state root");
     let root = state.root()?;
     ensure!(root == header.state_root, "state root {} where execution gives {root}", header.state_root);
+    if schema.revision != Revision::Bound {
+        state.visit_new(&mut |part| platform.post_state(part));
+    }
     Ok(())
 }

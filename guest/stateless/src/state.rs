@@ -7,6 +7,7 @@ use crate::error::{rule, Invalid, LookedUp};
 use crate::header::Ancestors;
 use crate::rlp::{self, Reader};
 use crate::trie::{Link, Nodes, TrieError};
+use crate::StatePart;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use revm::bytecode::Bytecode;
@@ -61,6 +62,8 @@ pub struct State<'a> {
     given_codes: B256Map<&'a [u8]>,
     /// Codes in use: analysed once, on first use, and those the block created.
     codes: B256Map<Bytecode>,
+    /// An account whose balance would have passed 2^256 - 1 wei: the block is invalid.
+    overflowed: Option<Address>,
     ancestors: &'a Ancestors<'a>,
     spec: SpecId,
 }
@@ -111,6 +114,7 @@ impl<'a> State<'a> {
             accounts: AddressMap::default(),
             given_codes,
             codes: B256Map::default(),
+            overflowed: None,
             ancestors,
             spec,
         }
@@ -199,6 +203,12 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    /// Notes that a payment does not fit the balance of `address`: `commit` then refuses the block, as the specification's
+    /// unsigned addition does.
+    pub fn note_overflow(&mut self, address: Address) {
+        self.overflowed = Some(address);
+    }
+
     /// Takes the whole balance of an account; one that is absent comes into being, empty, as a write of its balance makes it.
     pub fn take_balance(&mut self, address: Address) -> Result<U256, Invalid> {
         let account = self.account(address)?;
@@ -212,6 +222,9 @@ impl<'a> State<'a> {
     /// The journal has settled what is fork-specific: which accounts are destroyed (EIP-6780), and that before EIP-161
     /// no touched empty account looks like one to remove.
     pub fn commit(&mut self, changes: EvmState) -> Result<(), Invalid> {
+        if let Some(address) = self.overflowed {
+            return Err(rule!("balance of {address} overflows"));
+        }
         for (address, change) in changes {
             if !change.is_touched() {
                 continue;
@@ -285,6 +298,18 @@ impl<'a> State<'a> {
             nodes.remove(accounts_root, &hashed.0).map_err(|error| trie_error(error, address, None))?;
         }
         Ok(nodes.root(*accounts_root))
+    }
+
+    /// Visits what `root` has hashed anew and the state still refers to, and the codes that the block made.
+    pub fn visit_new(&mut self, visit: &mut dyn FnMut(StatePart<'_>)) {
+        let Self { nodes, accounts, accounts_root, codes, given_codes, .. } = self;
+        let storages = accounts.values().filter(|account| account.info.is_some()).map(|account| account.storage);
+        for root in storages.chain([*accounts_root]) {
+            nodes.visit_new(root, &mut |node| visit(StatePart::Node(node)));
+        }
+        for (_, code) in codes.iter().filter(|(hash, _)| !given_codes.contains_key(*hash)) {
+            visit(StatePart::Code(code.original_byte_slice()));
+        }
     }
 }
 

@@ -492,8 +492,22 @@ impl<'a> Nodes<'a> {
         if !matches!(slot.reference, Reference::Dirty) {
             return slot.reference;
         }
+        let encoded = self.encode(index, depth);
+        let reference = if encoded.len() < 32 {
+            let mut bytes = [0; 31];
+            bytes[..encoded.len()].copy_from_slice(&encoded);
+            Reference::Inline { bytes, length: encoded.len() as u8 }
+        } else {
+            Reference::Hash(keccak256(&encoded))
+        };
+        self.arena[index as usize].reference = reference;
+        reference
+    }
+
+    /// The RLP of a node; encodes what changed below it first.
+    fn encode(&mut self, index: u32, depth: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(544);
-        match &slot.node {
+        match &self.arena[index as usize].node {
             Node::Leaf { key, value } => {
                 put_path(&mut out, key, depth, KEY_NIBBLES, true);
                 rlp::put_bytes(&mut out, value.bytes());
@@ -514,15 +528,36 @@ impl<'a> Nodes<'a> {
         let mut encoded = Vec::with_capacity(out.len() + 4);
         rlp::put_list_prefix(&mut encoded, out.len());
         encoded.extend_from_slice(&out);
-        let reference = if encoded.len() < 32 {
-            let mut bytes = [0; 31];
-            bytes[..encoded.len()].copy_from_slice(&encoded);
-            Reference::Inline { bytes, length: encoded.len() as u8 }
-        } else {
-            Reference::Hash(keccak256(&encoded))
-        };
-        self.arena[index as usize].reference = reference;
-        reference
+        encoded
+    }
+
+    /// Visits the RLP of every node at and below `root` that was hashed anew. `root` has been asked for its hash.
+    pub fn visit_new(&mut self, root: Link<'a>, visit: &mut dyn FnMut(&[u8])) {
+        self.visit_new_at(root, 0, visit);
+    }
+
+    fn visit_new_at(&mut self, link: Link<'a>, depth: usize, visit: &mut dyn FnMut(&[u8])) {
+        let Link::Node(index) = link else { return };
+        match self.arena[index as usize].reference {
+            Reference::Hash(_) => visit(&self.encode(index, depth)),
+            // Stands in its parent, has no child that is hashed, and is hashed itself only as a root.
+            Reference::Inline { bytes, length } => {
+                if depth == 0 {
+                    visit(&bytes[..usize::from(length)]);
+                }
+                return;
+            }
+            Reference::Given(_) | Reference::Dirty => return,
+        }
+        match self.arena[index as usize].node {
+            Node::Leaf { .. } => {}
+            Node::Extension { end, child, .. } => self.visit_new_at(child, usize::from(end), visit),
+            Node::Branch { ref children } => {
+                for child in **children {
+                    self.visit_new_at(child, depth + 1, visit);
+                }
+            }
+        }
     }
 
     fn put_link(&mut self, out: &mut Vec<u8>, link: Link<'a>, depth: usize) {

@@ -6,9 +6,10 @@
 
 use blockproof_sdk::alloc::boxed::Box;
 use blockproof_sdk::{entry, keccak256, println, read_input, secp256k1, sha256, write_output, Region};
-use blockproof_stateless::{validate, Platform, Verdict};
+use blockproof_stateless::{validate, Platform, StatePart, Verdict};
 use core::cell::RefCell;
 use revm::precompile::{Crypto, PrecompileHalt};
+use revm::primitives::hex;
 
 entry!(run);
 
@@ -34,7 +35,7 @@ impl Crypto for Accelerated {
     }
 }
 
-/// Reports the phases of validation as profiling regions.
+/// Reports the phases of validation as profiling regions, and a test suite's post-states as lines of text.
 #[derive(Default)]
 struct Regions(RefCell<Option<Region>>);
 
@@ -45,6 +46,13 @@ impl Platform for Regions {
 
     fn region_end(&self, _name: &'static str) {
         self.0.replace(None);
+    }
+
+    fn post_state(&self, part: StatePart<'_>) {
+        match part {
+            StatePart::Node(node) => println!("node {}", hex::encode(node)),
+            StatePart::Code(code) => println!("code {}", hex::encode(code)),
+        }
     }
 }
 
