@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from zkvm.isa.decoder import decode_words
 from zkvm.machine.errors import ElfError
+from zkvm.machine.fast import pack_instructions
 from zkvm.machine.memory_map import DATA_END, DATA_START, RAM_END, RAM_START, TEXT_END, TEXT_START
 
 ELF_BYTE_LIMIT: Final = 64 << 20
@@ -72,6 +73,13 @@ class Program:
         decoded = decode_words(self.words, self.text_start)
         decoded.flags.writeable = False
         return decoded
+
+    @cached_property
+    def packed(self) -> NDArray[np.uint64]:
+        """The interpreter's form of the code (zkvm.machine.fast.pack_instructions)."""
+        packed = pack_instructions(self.decoded, self.words)
+        packed.flags.writeable = False
+        return packed
 
     def pc_of(self, instruction: int) -> int:
         """The byte address of an instruction by its index in `decoded`."""

@@ -9,6 +9,7 @@ import contextlib
 import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -70,15 +71,16 @@ class Limits:
 @dataclass(frozen=True, eq=False)
 class RunResult:
     """
-    A run that halted.
+    A run that halted. What is counted per instruction is added up when it is first asked for.
 
+    program:       what ran.
     output:        the public output, at most 256 bytes; empty where exit_code is not 0.
     exit_code:     a0 at exit, 0..2^64-1. Only 0 has a proof.
     steps:         instructions executed, ecalls included.
-    families:      rows per family; precompile families count calls. instructions: steps per mnemonic.
+    families:      rows per family; precompile families count calls.
     syscalls:      ecalls by name.
     misaligned:    loads and stores whose address is not a multiple of their size.
-    regions, functions: see zkvm.machine.profile.
+    regions:       see zkvm.machine.profile.
     touched_bytes: memory the program touched, in whole pages of 4 KiB.
     debug:         what it wrote to the debug channel, at most DEBUG_BYTE_LIMIT bytes and a notice.
     executions:    (n,) uint64, steps per instruction of the program.
@@ -86,20 +88,29 @@ class RunResult:
     pc:            where it halted.
     """
 
+    program: Program
     output: bytes
     exit_code: int
     steps: int
     families: dict[Family, int]
-    instructions: dict[str, int]
     syscalls: dict[Syscall, int]
     misaligned: int
     regions: tuple[RegionCount, ...]
-    functions: tuple[FunctionCount, ...]
     touched_bytes: int
     debug: bytes
     executions: NDArray[np.uint64]
     registers: tuple[int, ...]
     pc: int
+
+    @cached_property
+    def instructions(self) -> dict[str, int]:
+        """Steps per mnemonic, most first."""
+        return instruction_counts(self.program, self.executions)
+
+    @cached_property
+    def functions(self) -> tuple[FunctionCount, ...]:
+        """Steps per function, most first; see zkvm.machine.profile."""
+        return function_counts(self.program, self.executions)
 
 
 def sparse_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
@@ -161,7 +172,6 @@ class Emulator:
         self.debug = bytearray()
         self._debug_is_full = False
         self._on_debug = on_debug
-        self.code = fast.pack_instructions(program.decoded, program.words)
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
         self._unused = (np.zeros(1, np.uint64), np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint64))
 
@@ -195,7 +205,7 @@ class Emulator:
             # Without numba the kernel is plain Python on NumPy words, whose wrapping is intended.
             with np.errstate(over="ignore"):
                 reason = fast.execute(
-                    self.code, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
+                    self.program.packed, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
                     self._io, self.executions, self.last_shard, self.page_is_touched,
                     self.first_address, self.first_value, self.first_previous, *self._unused,
                 )  # fmt: skip
@@ -220,22 +230,20 @@ class Emulator:
                 raise OutputTooLong(self.pc, length)
             output = self._bytes(memory_map.OUTPUT_START + 8, length)
         rows = self.rows()
-        executions = self.executions_before + self.executions
         families = family_counts(rows)
         calls = {call: families[family] for call, family in PRECOMPILE_FAMILY.items() if families[family]}
         return RunResult(
+            program=self.program,
             output=output,
             exit_code=exit_code,
             steps=self.steps(),
             families=families,
-            instructions=instruction_counts(self.program, executions),
             syscalls=dict(sorted({**self.host_calls, **calls}.items())),
             misaligned=int(self.state[fast.MISALIGNED]),
             regions=self.regions.counts(rows),
-            functions=function_counts(self.program, executions),
             touched_bytes=self.touched_bytes(),
             debug=bytes(self.debug),
-            executions=executions,
+            executions=self.executions_before + self.executions,
             registers=tuple(int(value) for value in self.registers[:REGISTER_COUNT]),
             pc=self.pc,
         )

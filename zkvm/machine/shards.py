@@ -244,7 +244,7 @@ class _Planner:
         # An ecall that begins just below this ends below the limit.
         emulator.clk_limit = limits.clk - ECALL_TICKS
         self._register_previous = np.zeros(REGISTER_COUNT, dtype=np.uint32)
-        self._register_mask = fast.register_mask(emulator.code)
+        self._register_mask = fast.register_mask(emulator.program.packed)
         self._start_registers = np.zeros(REGISTER_COUNT, dtype=np.uint64)
         self._start_pc = 0
 
@@ -372,7 +372,6 @@ class Tracer:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._code = fast.pack_instructions(program.decoded, program.words)
         self._memory = sparse_array(_DOUBLEWORD_COUNT, np.uint64)
         self._last_touch = sparse_array(_DOUBLEWORD_COUNT, np.uint32)
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
@@ -415,7 +414,7 @@ class Tracer:
             # As in the emulator: words wrap.
             with np.errstate(over="ignore"):
                 reason = fast.trace(
-                    self._code, np.uint64(self._program.text_start), self._memory, registers, state, left, self._io,
+                    self._program.packed, np.uint64(self._program.text_start), self._memory, registers, state, left, self._io,
                     *self._unused, last_access, self._last_touch, words, cursor,
                 )  # fmt: skip
             times = self._last_touch[address]
