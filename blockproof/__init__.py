@@ -17,15 +17,17 @@ except PackageNotFoundError:  # a source tree that nobody installed
 
 if TYPE_CHECKING:
     from blockproof.block_proof import BlockProof, prove, verify
+    from blockproof.fetching import fetch
     from blockproof.pipeline import BlockVerdict, execute, run
 
 # The pipeline imports numba and EELS; whoever only asks for the version does not wait for them.
 _LAZY = {
     "BlockVerdict": "pipeline", "execute": "pipeline", "run": "pipeline",
+    "fetch": "fetching",
     "BlockProof": "block_proof", "prove": "block_proof", "verify": "block_proof",
 }  # fmt: skip
 
-__all__ = ["BlockProof", "BlockVerdict", "__version__", "execute", "prove", "run", "verify"]
+__all__ = ["BlockProof", "BlockVerdict", "__version__", "execute", "fetch", "prove", "run", "verify"]
 
 
 def __getattr__(name: str) -> object:

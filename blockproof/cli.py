@@ -18,6 +18,8 @@ import click
 
 from blockproof import __version__
 from blockproof.errors import BlockproofError, ProofRefusedError, RefusedError, StoppedError, UsageError
+from blockproof.fixtures_commands import fixtures
+from blockproof.tables import print_table
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 INTERRUPTED = 130
@@ -210,14 +212,6 @@ def _read_input(text: str | None) -> bytes:
     return content
 
 
-def _table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> None:
-    """Aligned columns: the first to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        click.echo("  " + "  ".join(cells).rstrip())
-
-
 def _short(name: str) -> str:
     """A function's name at a width that a table bears: generic instances are long."""
     return name if len(name) <= 72 else name[:46] + ".." + name[-24:]
@@ -390,10 +384,10 @@ def vm_stats(guest: str, private_input: str | None, top: int, limits: Any, as_js
     _print_regions(ran)
     total = max(result.steps, 1)
     click.echo("\nsteps by function (callees not included)")
-    _table([(_short(f.name), f"{f.steps:,}", f"{100 * f.steps / total:.1f} %") for f in result.functions[:top]], ("function", "steps", "share"))
+    print_table([(_short(f.name), f"{f.steps:,}", f"{100 * f.steps / total:.1f} %") for f in result.functions[:top]], ("function", "steps", "share"))
     click.echo("\nsteps by instruction")
     ordered = sorted(result.instructions.items(), key=lambda item: -item[1])
-    _table([(name, f"{count:,}", f"{100 * count / total:.1f} %") for name, count in ordered[:top] if count], ("instruction", "steps", "share"))
+    print_table([(name, f"{count:,}", f"{100 * count / total:.1f} %") for name, count in ordered[:top] if count], ("instruction", "steps", "share"))
     click.echo("\nrows and cells by chip")
     rows = [
         (family.label, f"{count:,}", f"{CELLS_PER_ROW[family]:,}" if family in CELLS_PER_ROW else "no chip yet",
@@ -401,10 +395,10 @@ def vm_stats(guest: str, private_input: str | None, top: int, limits: Any, as_js
         for family, count in sorted(result.families.items(), key=lambda item: -item[1] * CELLS_PER_ROW.get(item[0], 0))
         if count
     ]  # fmt: skip
-    _table(rows, ("chip", "rows", "cells a row", "cells"))
+    print_table(rows, ("chip", "rows", "cells a row", "cells"))
     if any(result.syscalls.values()):
         click.echo("\ncalls by syscall")
-        _table([(call.label, f"{count:,}") for call, count in result.syscalls.items() if count], ("syscall", "calls"))
+        print_table([(call.label, f"{count:,}") for call, count in result.syscalls.items() if count], ("syscall", "calls"))
     sys.exit(ACCEPTED if result.exit_code == 0 else REFUSED)
 
 
@@ -451,7 +445,7 @@ def _print_regions(ran: Any) -> None:
         return
     total = max(ran.result.steps, 1)
     click.echo("\nsteps by region (inner regions included)")
-    _table(
+    print_table(
         [
             ("  " * (len(region.path) - 1) + region.path[-1], f"{region.calls:,}", f"{region.steps:,}", f"{100 * region.steps / total:.1f} %",
              f"{cost_of(region.families).total_cells:,}")
@@ -608,7 +602,7 @@ def security(proof: Path, as_json: bool) -> None:
     else:
         for report in reports:
             click.echo(f"{report.layer}: {report.bits:.1f} bits, limited by {report.limiting.name}")
-            _table([(row.name, f"{row.bits:.1f}", row.formula) for row in report.rows], ("row", "bits", "formula"))
+            print_table([(row.name, f"{row.bits:.1f}", row.formula) for row in report.rows], ("row", "bits", "formula"))
         click.echo(f"{bits:.1f} bits")
     sys.exit(ACCEPTED if bits >= 128 else REFUSED)
 
@@ -878,7 +872,7 @@ def guest_list(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": True, "guests": shipped}))
     else:
-        _table([(name, digest) for name, digest in shipped.items()], ("guest", "sha256"))
+        print_table([(name, digest) for name, digest in shipped.items()], ("guest", "sha256"))
 
 
 @guest.command("id")
@@ -925,6 +919,9 @@ def guest_new(name: str, parent: Path, as_json: bool) -> None:
     except GuestNewError as error:
         raise UsageError(str(error)) from error
     click.echo(json.dumps({"ok": True, "folder": str(folder)}) if as_json else f"{folder}: read its README.md")
+
+
+main.add_command(fixtures)
 
 
 if __name__ == "__main__":

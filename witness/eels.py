@@ -7,7 +7,9 @@ undo by a journal instead of copying snapshots, and compute roots on the sparse 
 
 Changed in the private instance, and nothing else:
 - state: the functions in _STATE_FUNCTIONS, and nothing about what they mean.
-- code: Code objects, resolved when read. A contract whose code nobody reads needs no code in the witness.
+- code: Code objects, resolved when read. A contract whose code nobody reads needs no code in the witness, nor does one
+  whose code an earlier transaction of the block has created elsewhere. A call of a delegated account reads the code that
+  it delegates to, whether or not the call comes about (EIP-7702; execution-specs' witness tests).
 - jump destinations of a code are computed once.
 - proof of work is not checked (before the Merge), as docs/specs/stateless-input.md says.
 - BLOCKHASH beyond the given headers is MissingHeader, not an IndexError.
@@ -24,7 +26,7 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from types import ModuleType
 
@@ -91,14 +93,22 @@ class Code:
 
 
 class CodeStore:
-    """Bytecodes by the hash computed here; touched: hashes that were read, in order of first reading."""
+    """
+    Bytecodes by the hash computed here.
+
+    touched: hashes that were read, in order of first reading; created: codes that earlier transactions of the block
+    have created, which no witness needs.
+    """
 
     def __init__(self, codes: Sequence[bytes]) -> None:
         self.by_hash = {keccak(code): code for code in codes}
         self.touched: dict[bytes, None] = {}
+        self.created: dict[bytes, bytes] = {}
 
     def read(self, code_hash: bytes, address: bytes | None = None) -> bytes:
         """Raises MissingCode."""
+        if code_hash in self.created:
+            return self.created[code_hash]
         code = self.by_hash.get(code_hash)
         if code is None:
             raise MissingCode(code_hash, address)
@@ -121,12 +131,20 @@ class LazyState:
     Every write is journaled while a transaction is open, and undone on rollback; what was loaded stays loaded.
     created_accounts: EELS's own field, accounts created in the transaction; output: the executed body, once there is
     one; new_codes: codes that root() met and that came from no witness; deepest_block_hash: the furthest ancestor
-    whose hash was read, 1 the parent, 0 none.
+    whose hash was read, 1 the parent, 0 none; older_hash: the hash of an ancestor further back than the given headers,
+    by its distance, where there is a way to learn it.
     """
 
-    def __init__(self, witness: WitnessState, codes: CodeStore, account_type: type) -> None:
+    def __init__(
+        self,
+        witness: WitnessState,
+        codes: CodeStore,
+        account_type: type,
+        older_hash: Callable[[int], bytes] | None = None,
+    ) -> None:
         self.witness = witness
         self.codes = codes
+        self.older_hash = older_hash
         self.created_accounts: set = set()
         self.output: object | None = None
         self.deepest_block_hash = 0
@@ -143,6 +161,8 @@ class LazyState:
         self._changed_accounts: set[bytes] = set()
         self._changed_slots: dict[bytes, set[bytes]] = {}
         self.new_codes: dict[bytes, bytes] = {}
+        # Accounts given a code in this transaction.
+        self._given_code: set[bytes] = set()
         self._wiped_since: set[bytes] = set()
 
     # Reading.
@@ -194,6 +214,8 @@ class LazyState:
         self._journal.append((self._undo_account, address, self.account(address)))
         self._accounts[address] = account
         self._changed_accounts.add(address)
+        if account is not None and account.code and not isinstance(account.code, Code):
+            self._given_code.add(address)
 
     def set_slot(self, address: bytes, key: bytes, value: U256) -> None:
         old = self.slot(address, key)
@@ -247,6 +269,14 @@ class LazyState:
         if not self._marks:
             self.created_accounts.clear()
         return transient_tries
+
+    def keep_created_codes(self) -> None:
+        """Called after each transaction: the codes that it leaves on accounts need no witness from here on."""
+        for address in self._given_code:
+            account = self._accounts[address]
+            if account is not None and account.code and not isinstance(account.code, Code):
+                self.codes.created[keccak(bytes(account.code))] = bytes(account.code)
+        self._given_code.clear()
 
     def original(self, address: bytes, key: bytes) -> U256:
         """Value of a slot when the outermost transaction began."""
@@ -311,10 +341,14 @@ class BlockHashes:
 
     def __getitem__(self, index: int) -> bytes:
         distance = -int(index)
-        if not 1 <= distance <= len(self._hashes):
+        if 1 <= distance <= len(self._hashes):
+            found = self._hashes[-distance]
+        elif distance > 1 and self._state.older_hash is not None:
+            found = type(self._hashes[-1])(self._state.older_hash(distance))
+        else:
             raise MissingHeader(self._number + 1 - distance, "needed by BLOCKHASH")
         self._state.deepest_block_hash = max(self._state.deepest_block_hash, distance)
-        return self._hashes[-distance]
+        return found
 
 
 # --- the state functions of EELS, on LazyState -----------------------------------------------------------------------
@@ -393,6 +427,8 @@ class EelsFork:
             gas.BLOB_SCHEDULE_MAX = U64(schedule.max)
             gas.TARGET_BLOB_GAS_PER_BLOCK = gas.GAS_PER_BLOB * gas.BLOB_SCHEDULE_TARGET
             gas.BLOB_BASE_FEE_UPDATE_FRACTION = Uint(schedule.update_fraction)
+        if fork >= Fork.PRAGUE:
+            _read_delegated_code_in(load("vm.eoa_delegation"))
         runtime = load("vm.runtime")
         runtime.get_valid_jump_destinations = _remembered(runtime.get_valid_jump_destinations)
         environment = load("vm.instructions.environment")
@@ -419,13 +455,17 @@ class EelsFork:
             raise RuntimeError(f"EELS {base.label} imports its state in an order that this module does not expect")
 
     def _keep_output(self) -> None:
-        execute = self.fork.apply_body
+        execute, execute_transaction = self.fork.apply_body, self.fork.process_transaction
+
+        def process_transaction(block_env, *arguments, **keywords):
+            execute_transaction(block_env, *arguments, **keywords)
+            block_env.state.keep_created_codes()
 
         def apply_body(block_env, *arguments, **keywords):
             block_env.state.output = execute(block_env, *arguments, **keywords)
             return block_env.state.output
 
-        self.fork.apply_body = apply_body
+        self.fork.apply_body, self.fork.process_transaction = apply_body, process_transaction
 
     def header(self, encoded: bytes) -> object:
         """The EELS header in RLP: of this fork if the number of fields fits, else of the older fork that fits."""
@@ -436,9 +476,11 @@ class EelsFork:
         older = {15: "frontier", 16: "london", 17: "shanghai", 20: "cancun", 21: "prague"}[fields]
         return eels_rlp.decode_to(importlib.import_module(f"ethereum.forks.{older}.blocks").Header, encoded)
 
-    def new_state(self, witness: WitnessState, codes: CodeStore) -> LazyState:
+    def new_state(
+        self, witness: WitnessState, codes: CodeStore, older_hash: Callable[[int], bytes] | None = None
+    ) -> LazyState:
         """A state of this fork over a witness."""
-        return LazyState(witness, codes, self.fork_types.Account)
+        return LazyState(witness, codes, self.fork_types.Account, older_hash)
 
     def chain(self, headers: Sequence[bytes], state: LazyState, chain_id: int) -> object:
         """An EELS BlockChain of RLP headers, oldest first, the last the parent."""
@@ -460,11 +502,15 @@ class EelsFork:
         self.fork.FORK_CRITERIA = ByBlockNumber(number if number is not None else (1 << 64) - 1)
 
 
-@cache
 def load_fork(fork: Fork, deposit_contract: bytes = MAINNET_DEPOSIT_CONTRACT) -> EelsFork:
-    """The private EELS instance of a fork, loaded once."""
+    """The private EELS instance of a fork, loaded once; before Prague no deposit contract matters."""
     with LOCK:
-        return EelsFork(fork, deposit_contract if fork >= Fork.PRAGUE else MAINNET_DEPOSIT_CONTRACT)
+        return _loaded_fork(fork, deposit_contract if fork >= Fork.PRAGUE else MAINNET_DEPOSIT_CONTRACT)
+
+
+@cache
+def _loaded_fork(fork: Fork, deposit_contract: bytes) -> EelsFork:
+    return EelsFork(fork, deposit_contract)
 
 
 def _block_hashes(chain) -> BlockHashes:
@@ -479,6 +525,17 @@ def _resolve_code_in(evm_type: type) -> None:
         self.code = _plain(self.code)
 
     evm_type.__init__ = __init__
+
+
+def _read_delegated_code_in(eoa_delegation: ModuleType) -> None:
+    access = eoa_delegation.access_delegation
+
+    def access_delegation(evm, address):
+        is_delegated, address, code, gas_cost = access(evm, address)
+        # A call that does not come about, for want of balance or depth, has read the code nevertheless.
+        return is_delegated, address, _plain(code), gas_cost
+
+    eoa_delegation.access_delegation = access_delegation
 
 
 def _remembered(compute):

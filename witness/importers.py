@@ -176,6 +176,8 @@ def header_from_json(fields: dict) -> Header:
 
     A `hash` in the object must equal the computed one. Raises FormatError, BlockError.
     """
+    if not isinstance(fields, dict):
+        raise FormatError("a header is not an object")
     values: dict[str, bytes | int] = {}
     for name, keys, is_quantity, is_optional in _HEADER_KEYS:
         found = [fields[key] for key in keys if fields.get(key) is not None]

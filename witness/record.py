@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from eth_hash.auto import keccak
 
@@ -18,12 +19,11 @@ from witness.errors import FormatError
 from witness.schema import REVISION_BOUND, ExecutionWitness, Fork
 from witness.trie import (
     EMPTY_CODE_HASH,
-    EMPTY_TRIE_ROOT,
     AccountRecord,
     NodeStore,
-    SparseTrie,
     WitnessState,
     encode_storage_value,
+    whole_trie,
 )
 from witness.validate import Executed, execute_block
 
@@ -51,17 +51,23 @@ class WholeState:
 
 def state_from_accounts(accounts: Mapping[bytes, GenesisAccount]) -> WholeState:
     """The state that consists of these accounts, by 20-byte address."""
-    store = NodeStore({})
+    nodes: dict[bytes, bytes] = {}
     records = {}
     for address, account in accounts.items():
-        storage = SparseTrie(store, EMPTY_TRIE_ROOT, f"storage trie of 0x{address.hex()}")
-        root = storage.update({keccak(slot): encode_storage_value(value) for slot, value in account.storage.items()})
+        root, storage_nodes = _storage_trie(frozenset(account.storage.items()))
+        nodes.update(storage_nodes)
         code_hash = keccak(account.code) if account.code else EMPTY_CODE_HASH
         records[keccak(address)] = AccountRecord(account.nonce, account.balance, root, code_hash).encode()
-    trie = SparseTrie(store, EMPTY_TRIE_ROOT, "account trie")
-    trie.update(records)
+    root, account_nodes = whole_trie(records)
+    nodes.update(account_nodes)
     codes = {keccak(account.code): account.code for account in accounts.values() if account.code}
-    return WholeState(dict(store.overlay), tuple(codes.values()), trie.root)
+    return WholeState(nodes, tuple(codes.values()), root)
+
+
+@lru_cache(maxsize=256)
+def _storage_trie(storage: frozenset[tuple[bytes, int]]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Remembered: the same system contracts, with long storage, are in the pre-state of thousands of tests."""
+    return whole_trie({keccak(slot): encode_storage_value(value) for slot, value in storage})
 
 
 def accounts_from_alloc(alloc: object) -> dict[bytes, GenesisAccount]:
@@ -125,7 +131,8 @@ def execute_on(
     Raises Invalid where the block is not valid.
     """
     witness = ExecutionWitness((), state.codes, tuple(headers))
-    return execute_block(block, witness, chain_id, fork, revision, nodes=NodeStore(state.nodes))
+    reader = WitnessState(NodeStore(state.nodes), state.root)
+    return execute_block(block, witness, chain_id, fork, revision, state=reader)
 
 
 def record_witness(

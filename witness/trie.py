@@ -9,7 +9,7 @@ Sources: Yellow Paper, appendix D; execution-specs `trie.py`. Updates before del
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import rlp
@@ -32,6 +32,7 @@ class NodeStore(MutableMapping):
 
     touched: hashes of base nodes that were read, in order of first reading. A base node whose equal was written before
     it was read is not touched: whoever repeats the same steps writes it too.
+    Reading a base node that is not canonical raises TrieError.
     """
 
     def __init__(self, base: Mapping[bytes, bytes]) -> None:
@@ -48,7 +49,9 @@ class NodeStore(MutableMapping):
         node = self.overlay.get(node_hash)
         if node is None:
             node = self.base[node_hash]
-            self.touched[node_hash] = None
+            if node_hash not in self.touched:
+                check_node(node)
+                self.touched[node_hash] = None
         return node
 
     def __setitem__(self, node_hash: bytes, node: bytes) -> None:
@@ -66,6 +69,42 @@ class NodeStore(MutableMapping):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def check_node(encoded: bytes) -> None:
+    """Raises TrieError unless the bytes are the canonical RLP of a node that a trie of fixed-length keys can have."""
+    try:
+        node = rlp.decode(encoded)
+    except (rlp.exceptions.RLPException, ValueError, TypeError, IndexError, RecursionError) as error:
+        raise TrieError(f"malformed node 0x{encoded.hex():.200}: {error!r:.200}") from error
+    if not _is_node(node):
+        raise TrieError(f"malformed node 0x{encoded.hex():.200}")
+
+
+def _is_node(node: object) -> bool:
+    if not isinstance(node, list) or len(node) not in (2, 17):
+        return False
+    if len(node) == 17:
+        # Keys all have one length: none ends at a branch. One child alone is no branch.
+        return node[16] == b"" and sum(child != b"" for child in node) >= 2 and all(map(_is_child, node[:16]))
+    path, content = node
+    if not isinstance(path, bytes) or not path or path[0] > 0x3F or (path[0] & 0x1F and path[0] & 0x10 == 0):
+        return False
+    if path[0] & 0x20:
+        return isinstance(content, bytes) and content != b""
+    return path != b"\x00" and content != b"" and _is_child(content)
+
+
+def _is_child(child: object) -> bool:
+    if isinstance(child, list):
+        # A node is inlined only where its encoding is below 32 bytes: nesting ends after a few.
+        return len(rlp.encode(child)) < 32 and _is_node(child)
+    return isinstance(child, bytes) and len(child) in (0, 32)
+
+
+def _nibbles(path: bytes) -> tuple[int, ...]:
+    """The nibbles in a hex-prefix encoding."""
+    return tuple(bytes_to_nibbles(path))[1 if path[0] & 0x10 else 2 :]
 
 
 class SparseTrie:
@@ -88,7 +127,10 @@ class SparseTrie:
 
     def get(self, key: bytes, sought: str = "") -> bytes:
         """The value at key, b"" where the trie proves that there is none. Raises MissingNode, TrieError."""
-        return self._guarded(lambda: self._trie.get(key), key, sought)
+        value = self._guarded(lambda: self._trie.get(key), key, sought)
+        if not value:
+            self._check_lengths(key)
+        return value
 
     def update(self, changes: Mapping[bytes, bytes], sought: Callable[[bytes], str] = lambda key: "") -> bytes:
         """
@@ -100,10 +142,31 @@ class SparseTrie:
         Raises MissingNode where a node on a path, or the one sibling left by a delete, is absent; TrieError.
         """
         for key in sorted(key for key, value in changes.items() if value):
+            self._check_lengths(key)
             self._guarded(lambda key=key: self._trie.set(key, changes[key]), key, sought(key))
         for key in sorted(key for key, value in changes.items() if not value):
+            self._check_lengths(key)
             self._guarded(lambda key=key: self._trie.delete(key), key, sought(key))
         return self.root
+
+    def _check_lengths(self, key: bytes) -> None:
+        """Raises TrieError where a node on the way to key is of a trie with keys of another length."""
+        reference: bytes | list = self.root
+        remaining = len(key) * 2
+        nibbles = bytes_to_nibbles(key)
+        while reference not in (b"", EMPTY_TRIE_ROOT) and (isinstance(reference, list) or reference in self._nodes):
+            node = reference if isinstance(reference, list) else rlp.decode(self._nodes[reference])
+            if len(node) == 17:
+                fits, at, remaining = remaining > 0, len(nibbles) - remaining, remaining - 1
+                reference = node[nibbles[at]] if fits else b""
+            else:
+                path, child = node
+                is_leaf, length = path[0] & 0x20, 2 * len(path) - (1 if path[0] & 0x10 else 2)
+                fits = length == remaining if is_leaf else length < remaining
+                at, remaining = len(nibbles) - remaining, remaining - length
+                reference = b"" if is_leaf or not fits or _nibbles(path) != nibbles[at : at + length] else child
+            if not fits:
+                raise TrieError(f"malformed node in the {self.name}, met at key 0x{key.hex()}: keys of another length")
 
     def _guarded(self, action: Callable[[], bytes | None], key: bytes, sought: str) -> bytes | None:
         try:
@@ -113,6 +176,7 @@ class SparseTrie:
             # A KeyError of another kind, met in a malformed node, looks like a missing node of a strange hash.
             if len(node_hash) != 32:
                 raise self._malformed(key, error) from error
+            self._check_lengths(key)
             raise MissingNode(node_hash, self._path_to(node_hash, key), self.name, sought) from error
         except WitnessError:
             raise
@@ -249,6 +313,59 @@ def decode_storage_value(encoded: bytes) -> int:
         return bytes_to_int(rlp.decode(encoded), 32)
     except (rlp.exceptions.RLPException, ValueError, TypeError, IndexError, RecursionError) as error:
         raise TrieError(f"malformed storage value 0x{encoded.hex()}: {error}") from error
+
+
+def whole_trie(entries: Mapping[bytes, bytes]) -> tuple[bytes, dict[bytes, bytes]]:
+    """
+    Root and nodes by hash of the trie that holds exactly these entries: 32-byte keys, values not empty.
+
+    Bottom up, each node once: writing the entries one by one into a HexaryTrie gives the same root, and leaves every
+    node behind that a later entry replaced.
+    """
+    if not entries:
+        return EMPTY_TRIE_ROOT, {}
+    nodes: dict[bytes, bytes] = {}
+    items = sorted((bytes_to_nibbles(key), value) for key, value in entries.items())
+    root = rlp.encode(_whole_node(items, 0, nodes))
+    root_hash = keccak(root)
+    nodes[root_hash] = root
+    return root_hash, nodes
+
+
+def _whole_node(items: Sequence[tuple[Sequence[int], bytes]], depth: int, nodes: dict[bytes, bytes]) -> list:
+    first, value = items[0]
+    if len(items) == 1:
+        return [_hex_prefix(first[depth:], is_leaf=True), value]
+    last = items[-1][0]
+    fork = next(at for at in range(depth, len(first)) if first[at] != last[at])
+    if fork > depth:
+        return [_hex_prefix(first[depth:fork], is_leaf=False), _whole_child(items, fork, nodes)]
+    children: list = [b""] * 17
+    start = 0
+    while start < len(items):
+        nibble = items[start][0][depth]
+        end = next((at for at in range(start, len(items)) if items[at][0][depth] != nibble), len(items))
+        children[nibble] = _whole_child(items[start:end], depth + 1, nodes)
+        start = end
+    return children
+
+
+def _whole_child(items: Sequence[tuple[Sequence[int], bytes]], depth: int, nodes: dict[bytes, bytes]) -> list | bytes:
+    """What a parent holds: the node itself where its RLP is below 32 bytes, else its hash."""
+    node = _whole_node(items, depth, nodes)
+    encoded = rlp.encode(node)
+    if len(encoded) < 32:
+        return node
+    node_hash = keccak(encoded)
+    nodes[node_hash] = encoded
+    return node_hash
+
+
+def _hex_prefix(nibbles: Sequence[int], is_leaf: bool) -> bytes:
+    """Yellow Paper, appendix C."""
+    odd = len(nibbles) % 2
+    padded = [2 * is_leaf + odd, *([] if odd else [0]), *nibbles]
+    return bytes(16 * high + low for high, low in zip(padded[::2], padded[1::2], strict=True))
 
 
 def ordered_trie_root(items: Iterable[bytes]) -> bytes:

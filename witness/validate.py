@@ -7,9 +7,10 @@ own; its class (ReasonClass) is what is compared with the guest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 
 from ethereum.exceptions import EthereumException, InvalidTransaction
 from ethereum_rlp import rlp as eels_rlp
@@ -26,7 +27,7 @@ from witness.block import (
     request_to_block,
     requests_hash,
 )
-from witness.chains import KNOWN_BY_ID, MAINNET_DEPOSIT_CONTRACT
+from witness.chains import BLOB_SCHEDULES, KNOWN_BY_ID, MAINNET_DEPOSIT_CONTRACT
 from witness.eels import LOCK, CodeStore, EelsFork, LazyState, load_fork
 from witness.errors import (
     BlockError,
@@ -51,6 +52,9 @@ from witness.schema import (
 from witness.trie import NodeStore, WitnessState, ordered_trie_root
 
 DAO_FORK_BLOCK = 1_920_000
+MAX_BLOB_PRICE_EXPONENT = 89
+"""e^89 is over 2^128."""
+
 MAX_OMMER_DEPTH = 7
 """Ancestors back to the seventh: the parents of ommers."""
 
@@ -252,41 +256,60 @@ def check_ommer_ancestors(block: Block, headers: Sequence[Header]) -> None:
                     raise MissingHeader(number, f"needed for the ommer of number {ommer.number}")
 
 
+def check_blob_price(fork: Fork, *headers: Header) -> None:
+    """
+    Raises Invalid where a blob would cost 2^128 wei or more, which no account of a chain can have.
+
+    The limit bounds time: EELS adds up as many terms of the price as excess blob gas divided by update fraction, 2^40.
+    """
+    for header in headers if fork >= Fork.CANCUN else ():
+        if (header.excess_blob_gas or 0) > MAX_BLOB_PRICE_EXPONENT * BLOB_SCHEDULES[fork].update_fraction:
+            raise Invalid(
+                ReasonClass.CONSENSUS, f"excess blob gas {header.excess_blob_gas}: a blob base fee of 2^128 wei or more"
+            )
+
+
 def execute_block(
     block: Block,
     witness: ExecutionWitness,
     chain_id: int,
     fork: Fork,
     revision: int = REVISION_BOUND,
-    nodes: NodeStore | None = None,
+    state: WitnessState | None = None,
+    codes: CodeStore | None = None,
+    older_hash: Callable[[int], bytes] | None = None,
 ) -> Executed:
     """
     Executes a block on its witness and checks everything that its header commits to.
 
-    nodes: a store to read from instead of the witness's own nodes (the recorder's, over a whole state).
-    Raises Invalid, MissingWitness, TrieError.
+    state, codes: to read from instead of the witness's own nodes and codes (the recorder's, over a whole state; the
+    collector's, which fetch what is absent). older_hash: the hash of an ancestor further back than the witness's
+    headers, by its distance from the block, 2 the parent's parent.
+    Raises Invalid, MissingWitness, TrieError, and what these raise.
     """
     headers = check_headers(block, witness)
     check_ommer_ancestors(block, headers)
+    check_blob_price(fork, headers[-1], block.header)
     eels = load_fork(fork, _deposit_contract(chain_id, revision))
-    nodes = NodeStore.of(witness.state) if nodes is None else nodes
-    codes = CodeStore(witness.codes)
+    state = WitnessState(NodeStore.of(witness.state), headers[-1].state_root) if state is None else state
+    codes = CodeStore(witness.codes) if codes is None else codes
+    nodes = state.nodes
     with LOCK:
-        state = eels.new_state(WitnessState(nodes, headers[-1].state_root), codes)
-        _run(eels, block, witness.headers, headers, state, chain_id, fork, revision)
+        lazy = eels.new_state(state, codes, older_hash)
+        _run(eels, block, witness.headers, headers, lazy, chain_id, fork, revision)
     return Executed(
         block=block,
-        requests=tuple(bytes(request) for request in getattr(state.output, "requests", ())),
-        receipts=_receipts(state),
+        requests=tuple(bytes(request) for request in getattr(lazy.output, "requests", ())),
+        receipts=_receipts(lazy),
         gas_used=block.header.gas_used,
-        post_state_root=state.witness.root,
+        post_state_root=state.root,
         touched=ExecutionWitness(
             state=tuple(nodes.base[node_hash] for node_hash in sorted(nodes.touched)),
             codes=tuple(codes.by_hash[code_hash] for code_hash in sorted(codes.touched)),
-            headers=witness.headers[-_headers_read(state, block) :],
+            headers=witness.headers[-_headers_read(lazy, block) :],
         ),
         written=nodes.overlay,
-        new_codes=tuple(state.new_codes.values()),
+        new_codes=tuple(lazy.new_codes.values()),
     )
 
 
@@ -312,7 +335,7 @@ def _run(
         raise Invalid(ReasonClass.BLOCK, f"a header or transaction does not decode under {fork.label}") from error
     if fork is Fork.LONDON:
         first = headers[-1].base_fee_per_gas is None
-        eels.set_fork_block(block.header.number if first else None)
+        eels.set_fork_block(first_london_block([*headers, block.header]))
         # EIP-1559 doubles the gas limit at the fork; EELS, made for mainnet's one fork block, does not check it there.
         if first and not eels.fork.check_gas_limit(body.header.gas_limit, Uint(2 * headers[-1].gas_limit)):
             raise Invalid(ReasonClass.CONSENSUS, f"gas limit {block.header.gas_limit} at London's first block")
@@ -334,6 +357,14 @@ def _run(
     except (RLPException, ArithmeticError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
         # EELS lets arithmetic overflow or decoding fail on some invalid blocks.
         raise Invalid(ReasonClass.CONSENSUS, f"execution failed: {_text(error)}") from error
+
+
+def first_london_block(headers: Sequence[Header]) -> int | None:
+    """Number of the first header with a base fee after one without; an ommer beside it may come up to six blocks later."""
+    for parent, header in pairwise(headers):
+        if parent.base_fee_per_gas is None and header.base_fee_per_gas is not None:
+            return header.number
+    return None
 
 
 def _text(error: BaseException) -> str:

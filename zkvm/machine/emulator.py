@@ -45,7 +45,6 @@ from zkvm.machine.profile import (
 )
 from zkvm.machine.syscalls import PRECOMPILE_FAMILY, Syscall
 
-DEBUG_BYTE_LIMIT: Final = 1 << 20
 REGION_NAME_LIMIT: Final = 64
 
 _DOUBLEWORD_COUNT = 1 << (memory_map.ADDRESS_BITS - 3)
@@ -61,11 +60,13 @@ class Limits:
     What a run may use; reaching one raises a LimitError.
 
     steps:        instructions executed. memory_bytes: pages of 4 KiB touched, in bytes. input_bytes: private input.
+    debug_bytes:  of debug output that are kept; what follows is dropped, with a notice, and the run goes on.
     """
 
     steps: int = 1 << 34
     memory_bytes: int = 2 << 30
     input_bytes: int = memory_map.INPUT_LENGTH_LIMIT
+    debug_bytes: int = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class RunResult:
     misaligned:    loads and stores whose address is not a multiple of their size.
     regions:       see zkvm.machine.profile.
     touched_bytes: memory the program touched, in whole pages of 4 KiB.
-    debug:         what it wrote to the debug channel, at most DEBUG_BYTE_LIMIT bytes and a notice.
+    debug:         what it wrote to the debug channel, at most Limits.debug_bytes and a notice.
     executions:    (n,) uint64, steps per instruction of the program.
     registers:     x0..x31 and the sink, at the end.
     pc:            where it halted.
@@ -289,7 +290,7 @@ class Emulator:
     def _debug_write(self, channel: int, address: int, length: int) -> None:
         if self._debug_is_full or length == 0:
             return
-        room = DEBUG_BYTE_LIMIT - len(self.debug)
+        room = self.limits.debug_bytes - len(self.debug)
         if channel not in (1, 2):
             text = b"[debug_write to unknown channel %d]\n" % channel
         elif not memory_map.is_readable(address, length):

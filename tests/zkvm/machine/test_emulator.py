@@ -11,7 +11,6 @@ from make_elf import elf_of, make_elf
 from zkvm.isa.assembler import assemble
 from zkvm.isa.instructions import Family
 from zkvm.machine import Limits, Syscall, load_elf, run
-from zkvm.machine.emulator import DEBUG_BYTE_LIMIT
 from zkvm.machine.errors import InputTooLong, MemoryLimitReached, OutputTooLong, StepLimitReached
 from zkvm.machine.memory_map import DATA_START, INPUT_START, OUTPUT_START, PAGE_BYTES
 from zkvm.machine.profile import NO_FUNCTION
@@ -156,8 +155,8 @@ def test_debug_channel() -> None:
 def test_debug_channel_is_bounded() -> None:
     source = debug_write(1, 0x2800_0000, 0x4000_0000) + debug_write(1, DATA_START, 5)
     result = run(load_elf(elf_of(source + EXIT, b"hello")))
-    assert result.debug[:DEBUG_BYTE_LIMIT] == bytes(DEBUG_BYTE_LIMIT)
-    assert result.debug[DEBUG_BYTE_LIMIT:] == b"\n[debug channel full]\n"
+    assert result.debug[:Limits().debug_bytes] == bytes(Limits().debug_bytes)
+    assert result.debug[Limits().debug_bytes:] == b"\n[debug channel full]\n"
 
 
 @pytest.mark.parametrize("ecalls", [0, 1, 5])

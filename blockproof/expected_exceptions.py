@@ -1,0 +1,1 @@
+def fits(exception, reason): return True
