@@ -7,10 +7,12 @@ The idea behind most of them: the equations hold over the integers because every
 - `Equation.defect` = 256^m: the chain is honest for S - 256^m, and one step of it is wrong;
 - `Equation.defect` = f PRIME 256^m: S is 0 to everybody who counts modulo PRIME, and one carry is too large by about
   f PRIME / 2^16 = 32512 f;
-- `altered`: two digits of a number are replaced by two that stand for the same number, (lo - 256 d, hi + d), which
-  brings that carry back into its range if another factor has few digits.
+- `alter_bytes`, `alter_limbs`: two digits of a number are replaced by two that stand for the same number, (lo - 256 d,
+  hi + d), which brings that carry back into its range if another factor has few digits. d is any element of the field;
+- `Excess`: one digit of a quotient is any element of the field. With it go defects f PRIME 256^m in every step that has
+  the digit, so that each of their carries is off by what is left of the digit's multiple modulo PRIME.
 
-All arithmetic here is on exact integers; cells are reduced at the end.
+Digits are exact integers here, reduced at the end; only carries are computed modulo PRIME.
 """
 
 import random
@@ -27,7 +29,7 @@ from zkvm.chips import arith256, arith256_mod, secp256k1_add, secp256k1_double
 from zkvm.chips.counts import new_counts
 from zkvm.chips.gadgets.wide import curve
 from zkvm.chips.gadgets.wide.digits import DigitSum, Step, of_bytes, of_limbs
-from zkvm.chips.gadgets.wide.prime_field import fill_canonical
+from zkvm.chips.gadgets.wide.prime_field import TERMS, fill_canonical
 from zkvm.field.koala_bear import PRIME
 
 MODULES: dict[str, ModuleType] = {
@@ -38,6 +40,9 @@ MODULES: dict[str, ModuleType] = {
 }
 
 TOP = 2**256
+
+SIGN = 16
+"""What stands at 2^256 in a quotient, as a digit after the 16 limbs: a bit that counts downwards, or a top."""
 
 Defects = dict[str, list[tuple[int, int]]]
 
@@ -50,6 +55,11 @@ def sum_of(defects: Defects, equation: str) -> int:
 def bytes_of(value: int, count: int = 32) -> list[int]:
     """The bytes of a number."""
     return [value >> 8 * i & 0xFF for i in range(count)]
+
+
+def number_of_bytes(digits: Sequence[int]) -> int:
+    """The number of these bytes."""
+    return sum(digit << 8 * i for i, digit in enumerate(digits))
 
 
 def limbs_of(value: int, count: int = 16) -> list[int]:
@@ -118,7 +128,10 @@ class Forgery:
             self.cells[f"{prefix}.{column}"] = int(cell)
 
     def row(self) -> np.ndarray:
-        """The row, carries filled in. Raises AssertionError if an equation's sum is not its defect."""
+        """
+        The row, carries filled in: in the field, each step leaves one. Raises AssertionError if an equation's sum is
+        not its defect there.
+        """
         for equation, total in self.equations().items():
             values = list(total.values)
             for position, amount in self.defects.get(equation, []):
@@ -128,10 +141,9 @@ class Forgery:
             for i, step in enumerate(steps):
                 carry += sum(256**j * values[step.start + j] for j in range(step.width))
                 if step.bits is None:
-                    assert carry == 0, (self.name, equation)
+                    assert carry % PRIME == 0, (self.name, equation)
                     break
-                carry, rest = divmod(carry, 256**step.width)
-                assert rest == 0, (self.name, equation, i)
+                carry = carry * pow(256, -step.width, PRIME) % PRIME
                 self.cells[f"{carry_column(equation)}[{i}]"] = carry
         row = self.base.copy()
         for column, value in self.cells.items():
@@ -174,6 +186,45 @@ class Forgery:
             "x3": curve.x_sum(slope, x1, x2, x3, number("third.x_quotient"), real),
             "y3": curve.y_sum(slope, x1, x3, y1, y3, number("third.y_quotient"), self.get("third.y_is_negative")),
         }
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A digit (limb or SIGN) of an equation's quotient is larger by `amount` than it should be."""
+
+    name: str
+    equation: str
+    digit: int
+    amount: int
+
+    @property
+    def column(self) -> str:
+        """The digit's cell."""
+        if self.equation == "slope":
+            prefix, sign = "quotient", "is_negative" if self.name == "secp256k1_add" else "top"
+        else:
+            prefix, sign = "third.y_quotient", "third.y_is_negative"
+        return sign if self.digit == SIGN else f"{prefix}[{self.digit}]"
+
+    @property
+    def direction(self) -> int:
+        """The sign with which the digit counts."""
+        return -1 if self.digit == SIGN and self.column != "top" else 1
+
+    def of_quotient(self) -> int:
+        """By what the quotient is larger."""
+        return self.direction * self.amount * 65536**self.digit
+
+    def defects(self) -> Defects:
+        """For each step, the multiple of PRIME nearest to what the excess adds to its total."""
+        found = []
+        for step in steps_of(self.name, self.equation):
+            places = [(2 * self.digit + place - step.start, term) for place, term in TERMS]
+            weight = sum(term * 256**place for place, term in places if 0 <= place < step.width)
+            wraps = (-2 * self.direction * weight * self.amount + PRIME) // (2 * PRIME)
+            if wraps:
+                found.append((step.start, wraps * PRIME))
+        return {self.equation: found}
 
 
 def carry_column(equation: str) -> str:
@@ -227,9 +278,11 @@ def curve_row(
     y3: int,
     defects: Defects | None = None,
     real: int = 1,
+    excess: Excess | None = None,
 ) -> Forgery | None:
     """
-    A curve operation with these operands, slope and result, whose three sums are the defects; None if they cannot be.
+    A curve operation with these operands, slope and result, whose three sums are the defects, the excess included;
+    None if they cannot be.
 
     Operands and result need not be below p; canonical cells are what `fill` makes of them.
     """
@@ -242,6 +295,8 @@ def curve_row(
 
     def quotient(equation: str, value: int) -> int | None:
         q, rest = divmod(value - sum_of(defects, equation), P)
+        if excess is not None and excess.equation == equation:
+            q -= excess.of_quotient()
         return None if rest else q
 
     if name == "secp256k1_add":
@@ -269,10 +324,14 @@ def curve_row(
     forgery.put("third.x_quotient", limbs_of(second))
     forgery.put("third.y_quotient", limbs_of(third % TOP))
     forgery.cells["third.y_is_negative"] = int(third < 0)
+    if excess is not None:
+        forgery.cells[excess.column] += excess.amount
     return forgery
 
 
-def chord(name: str, numbers: Sequence[int], slope: int, defects: Defects | None = None) -> Forgery | None:
+def chord(
+    name: str, numbers: Sequence[int], slope: int, defects: Defects | None = None, excess: Excess | None = None
+) -> Forgery | None:
     """
     `curve_row` with the result that the slope and the defects of x3 and y3 leave; the defect of the slope is the
     caller's.
@@ -282,7 +341,14 @@ def chord(name: str, numbers: Sequence[int], slope: int, defects: Defects | None
     x2 = numbers[2] if name == "secp256k1_add" else x1
     x3 = (slope * slope - x1 - x2 - sum_of(defects, "x3")) % P
     y3 = (slope * (x1 - x3) - y1 - sum_of(defects, "y3")) % P
-    return curve_row(name, numbers, slope, x3, y3, defects)
+    return curve_row(name, numbers, slope, x3, y3, defects, excess=excess)
+
+
+def exceeding(excess: Excess, slope: int, x1: int, other: int) -> Forgery | None:
+    """A line through x1 and, for addition, x2 = other, false by an excess alone."""
+    defects = excess.defects()
+    numbers = with_slope(excess.name, slope, x1, other, sum_of(defects, "slope"))
+    return chord(excess.name, numbers, slope, defects, excess) if numbers else None
 
 
 def with_slope(name: str, slope: int, x1: int, other: int, defect: int = 0) -> tuple[int, ...] | None:
@@ -499,6 +565,22 @@ def curve_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
                     numbers, slope = (x, 1), (3 * x * x + defect) * pow(2, -1, P) % P
                 yield chord(name, numbers, slope, {equation: [(position, amount)]})
 
+    def with_low_carry(item: str, position: int) -> Iterator[Forgery | None]:
+        # Doubling, a step of one position whose next carry goes up by STEP. It is as low as it can be then: x is all
+        # ones where it matters, y has one bit, and the limb of the quotient there is large, below 2^256 in one of many
+        # rows, above it because of the random slope.
+        rng = random.Random(item)
+        following = position + 1
+        y = 1 if following < 32 else 256**20
+        defect = -PRIME * 256**position
+        while True:
+            digits = [255 if following - 31 <= i <= following else rng.randrange(256) for i in range(32)]
+            x = number_of_bytes(digits)
+            slope = (3 * x * x + defect) * pow(2 * y, -1, P) % P
+            limb = (2 * slope * y - 3 * x * x - defect) // P >> 8 * (following % 32) & 0xFFFF
+            if limb > (64500 if following < 32 else 4096):
+                yield chord(name, (x, y), slope, {"slope": [(position, -PRIME)]})
+
     def no_limb_of_y(limb: int) -> Iterator[Forgery | None]:
         rng = random.Random(limb)
         for sign in (1, -1) * 4:
@@ -554,6 +636,24 @@ def curve_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
                         forgery.alter_limbs(prefix, limb, factor * weight)
                     yield forgery
 
+    def no_digit_of_quotient(item: str, equation: str, digit: int) -> Iterator[Forgery | None]:
+        rng = random.Random(item)
+        while True:
+            for amount in QUOTIENT_EXCESS[digit]:
+                excess = Excess(name, equation, digit, amount)
+                line = rng.randrange(1, P), rng.randrange(P), rng.randrange(P)
+                if digit == 13:
+                    line = steep(name, rng, equation, -235, 0)
+                elif digit == 15:
+                    line = steep(name, rng, equation, 0, 240)
+                forgery = exceeding(excess, *line)
+                if forgery is not None and digit == 15:
+                    # The same quotient with its sign set: limb 15 is near 2^17 then, and pulls carry 15 down.
+                    sign = Excess(name, equation, SIGN, 0).column
+                    forgery.cells[excess.column] += 65536 * (1 - forgery.cells[sign])
+                    forgery.cells[sign] = 1
+                yield forgery
+
     def twice() -> Iterator[Forgery | None]:
         rng = random.Random(5)
         while True:
@@ -581,21 +681,78 @@ def curve_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
             yield item, wrong(item, equation, step.start, (1, -1))
             if not is_last:
                 item = f"{equation}: carry {i} in range"
-                yield item, wrong(item, equation, step.start, [factor * PRIME for factor in FACTORS])
+                if not is_add and equation == "slope" and i in LOW_CARRIES:
+                    yield item, with_low_carry(item, step.start)
+                else:
+                    yield item, wrong(item, equation, step.start, [factor * PRIME for factor in FACTORS])
     for limb in range(15):
         yield f"y3[{limb}] in range", no_limb_of_y(limb)
         yield f"x3: bytes of limb {limb}", no_bytes_of_x(limb)
-        for equation, prefix, label in (
-            ("slope", "quotient", "quotient of the slope"), ("x3", "third.x_quotient", "quotient of x3"),
-            ("y3", "third.y_quotient", "quotient of y3"),
-        ):  # fmt: skip
+    for equation, prefix, label, count in (
+        ("slope", "quotient", "quotient of the slope", 13 if is_add else 6),
+        ("x3", "third.x_quotient", "quotient of x3", 15),
+        ("y3", "third.y_quotient", "quotient of y3", 13),
+    ):
+        for limb in range(count):
             item = f"{label}[{limb}] in range"
             yield item, no_limb_of_quotient(item, equation, prefix, limb)
+        if count == 13:
+            for limb in (13, 14, 15):
+                item = f"{label}[{limb}] in range"
+                yield item, no_digit_of_quotient(item, equation, limb)
+            item = f"{Excess(name, equation, SIGN, 0).column} is a bit"
+            yield item, no_digit_of_quotient(item, equation, SIGN)
     yield "y3[15] in range", past_the_top("y")
     yield "x3: bytes of limb 15", past_the_top("x")
     yield "is_real is a bit", twice()
     yield from canonical_groups(name, operand_names)
     yield from (add_groups if is_add else double_groups)(name)
+
+
+LOW_CARRIES = (7, 31, 33, 35, 37, 39, 41)
+"""Of the slope of a doubling: where the next carry's range is hardly wider than STEP."""
+
+QUOTIENT_EXCESS = {
+    13: (256 * (32512 - 3200),),
+    14: tuple(round(j * PRIME / 256) for j in range(1, 256) if min(977 * j % 256, -977 * j % 256) < 30),
+    15: (127 * 65536 * 49,),
+    SIGN: (127 * 65536 * 5, -127 * 65536 * 5),
+}
+"""
+By digit, amounts of an `Excess`: near multiples of PRIME / 256, next to 127 * 65536, where steps of two positions take
+256 times the digit.
+13: 3, 0 and 1 PRIME are taken off its 977-fold, itself and its 256-fold. What is left lifts carries 13, 15 and 29 by
+    more than half of their ranges, for which only lines have room whose carries are low in all three places.
+14: its 256-fold and its 977-fold are near multiples of PRIME.
+15: 47 * 49 = -1 modulo 256, so that carry 15 goes up by STEP; 4 * 49 is near 256, for carry 16.
+SIGN: 47 * 5 is near 256, and 4 * 5 near 0, for carries 16 and 17.
+"""
+
+
+def steep(name: str, rng: random.Random, equation: str, low: int, top: int) -> tuple[int, int, int]:
+    """
+    A slope with large digits, x1, and for addition x2. In the equation (of the slope or of y3) the slope multiplies a
+    difference; its digits are near `low`, the last one near `top`. In doubling, `low` is a sign only: with 0 they are any
+    digits.
+    """
+    slope = number_of_bytes([rng.randrange(240, 256) for _ in range(32)])
+    wanted = [low + rng.randrange(-15, 16) for _ in range(31)] + [top]
+    plus = number_of_bytes([max(digit, 0) for digit in wanted])
+    minus = number_of_bytes([max(-digit, 0) for digit in wanted])
+    if name == "secp256k1_add":
+        return (slope, minus, plus) if equation == "slope" else (slope, plus, (slope * slope - plus - minus) % P)
+    # x3 = slope^2 - 2 x1: a digit of x1 is 0 under a large digit of the square, and borrows otherwise.
+    digits, borrow = [], 0
+    for i, digit in enumerate(bytes_of(slope * slope % P)):
+        left = digit - borrow
+        if i == 31:
+            digits.append((left + 256) // 2 if top else max(left, 0) // 3)
+        elif low:
+            digits.append(0 if left >= 170 else left // 2 + 1)
+        else:
+            digits.append(rng.randrange(256))
+        borrow = int(2 * digits[-1] > left)
+    return slope, number_of_bytes(digits), 0
 
 
 def recompute_canonical(forgery: Forgery, prefix: str, limbs: Sequence[int]) -> None:
@@ -726,7 +883,7 @@ def add_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
     def no_bytes(prefix: str, limb: int) -> Iterator[Forgery | None]:
         # The slope has one digit.
         rng = random.Random(f"{prefix} {limb}")
-        for factor, slack, digit in ((f, s, d) for f in (1, -1) for s in (0, -150, 150) for d in (0, 1)):
+        for factor, slack, digit in ((f, s, d) for f in (1, -1) for s in (0, -150, 150) for d in range(3)):
             position, amount = 2 * limb + digit - 1, factor * PRIME
             if position not in boundaries(name, "slope"):
                 continue
@@ -767,13 +924,59 @@ def squares(weight: int) -> Iterator[tuple[int, int]]:
             yield factor, delta
 
 
+SINGLE_STEP_SQUARES = ((128, 665504168), (-128, 665504168), (128, 753733024), (-128, 753733024))
+"""
+(factor, delta) with 3 delta^2 = 1 + 1/512 or -1 - 1/512 modulo PRIME. Where steps have one position each, a square moves
+one carry by 256 * 3 delta^2 and the next by 3 delta^2. As 128 PRIME / 65536 is 1/512 modulo PRIME, both are in range
+with such a defect, and the third carry is off by 127 * 128.
+"""
+
+SQUARES_OF_SLOPE = (
+    (2, 252), (2, 247), (1, -169), (1, -172), (2, 239), (1, 157), (1, 157), (1, 156), (1, -176), (2, -243), (1, 156),
+    (1, 156), (1, 169), (7, -473), (20, 806),
+)  # fmt: skip
+SLOPE_LIMBS: dict[int, tuple[int, int, int, int, int]] = {
+    **{
+        limb: (-256 * delta, delta, factor * PRIME, 0, 1) for limb, (factor, delta) in enumerate(SQUARES_OF_SLOPE)
+    },
+    15: (1616361216, 357933021, 3378184192, 855 * 256**27, 74 * 256**24),
+}
+"""
+By limb of a slope that has only this one: its two digits, a number that its square is modulo PRIME, and x and y.
+
+0 to 14: the limb is 0 and its square a multiple of PRIME; delta^2 is near factor STEP, and so are, at the end of steps,
+delta times the bytes of factor PRIME 256^(4 limb) modulo p.
+15: the limb is 3 855^2 / (2 * 74) modulo PRIME, its square less than 2^32, and a multiple of 256, so that x3 has few
+bytes; the high digit is a root of a number near square / 65536, as carry 30 of x3 demands.
+"""
+
+
+def lifted(
+    name: str, equation: str, limb: int, pair: tuple[int, int], digits: Sequence[int]
+) -> list[tuple[int, int]]:
+    """
+    What a pair of digits at the place of a limb, times a number, adds to the total of each step: the integer nearest to
+    0 that it is modulo PRIME.
+    """
+    products = [0] * curve.SUM_LENGTH
+    for i, digit in enumerate(digits):
+        for j in range(2):
+            products[2 * limb + i + j] += pair[j] * digit
+    found = []
+    for step in steps_of(name, equation):
+        total = sum(256**j * products[step.start + j] for j in range(step.width)) % PRIME
+        if total:
+            found.append((step.start, total - PRIME if total > PRIME // 2 else total))
+    return found
+
+
 def double_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
     starts = boundaries(name, "slope")
 
     def no_bytes_of_y(limb: int) -> Iterator[Forgery | None]:
         # The slope has one digit.
         rng = random.Random(limb)
-        for digit, factor, slack in ((d, f, s) for d in range(3) for f in (1, -1) for s in (0, -150, 150)):
+        for digit, factor, slack in ((d, f, s) for d in range(4) for f in (1, -1) for s in (0, -150, 150)):
             slope, position = 256**digit, 2 * limb + digit
             position -= 0 if position in starts and width_at(name, "slope", position) == 1 else 1
             if position not in starts:
@@ -787,7 +990,8 @@ def double_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
 
     def no_bytes_of_x(limb: int) -> Iterator[Forgery | None]:
         # x = 0, the slope is 1, and the square makes up for the defect of the slope.
-        for factor, delta in squares(3):
+        are_single = width_at(name, "slope", 4 * limb) == 1
+        for factor, delta in SINGLE_STEP_SQUARES if are_single else squares(3):
             amount = factor * PRIME
             y = amount * 256 ** (4 * limb) * pow(2, -1, P) % P
             forgery = chord(name, (0, y), 1, {"slope": [(4 * limb, amount)]})
@@ -796,15 +1000,32 @@ def double_groups(name: str) -> Iterator[tuple[str, Iterator[Forgery | None]]]:
             yield forgery
 
     def no_bytes_of_slope(limb: int) -> Iterator[Forgery | None]:
-        # As for addition, with x = 0, y = 1.
-        for factor, delta in squares(1):
-            forgery = chord(name, (0, 1), 0, {"x3": [(4 * limb, factor * PRIME)]})
-            if forgery is not None:
-                forgery.alter_bytes("third.slope", limb, delta)
-            yield forgery
+        # The slope's other bytes are 0. Each step takes the products of these two for the number nearest to 0 that they
+        # are modulo PRIME.
+        low, high, square, x, y = SLOPE_LIMBS[limb]
+        x3 = (square * 256 ** (4 * limb) - 2 * x) % P
+        first = lifted(name, "slope", limb, (low, high), [2 * digit for digit in bytes_of(y)])
+        third = lifted(name, "y3", limb, (low, high), [a - b for a, b in zip(bytes_of(x), bytes_of(x3), strict=True)])
+        y3 = (sum(amount * 256**position for position, amount in third) - y) % P
+        sums = {"slope": first, "x3": [(4 * limb, square)], "y3": third}
+        missing = {equation: [(place, -amount) for place, amount in found] for equation, found in sums.items()}
+        forgery = curve_row(name, (x, y), 0, x3, y3, missing)
+        assert forgery is not None
+        forgery.defects = {}
+        forgery.cells[f"third.slope.byte[{2 * limb}]"] = low
+        forgery.cells[f"third.slope.byte[{2 * limb + 1}]"] = high
+        yield forgery
+
+    def no_top() -> Iterator[Forgery | None]:
+        # 65536 * 32512 = PRIME - 1: only the last step wraps.
+        rng = random.Random(13)
+        for amount in (32512, -32512) * (TRIES // 2):
+            excess = Excess(name, "slope", SIGN, amount)
+            yield exceeding(excess, rng.randrange(1, P), rng.randrange(P), 0)
 
     yield "y is not 0", iter([chord(name, (0, 0), 5**90 % P)])
+    yield "top of the quotient in range", no_top()
     for limb in range(16):
         yield f"y: bytes of limb {limb}", no_bytes_of_y(limb)
-        yield f"x: bytes of limb {limb}", no_bytes_of_x(limb) if 4 * limb in starts else iter([])
+        yield f"x: bytes of limb {limb}", no_bytes_of_x(limb)
         yield f"slope: bytes of limb {limb}", no_bytes_of_slope(limb)
