@@ -7,10 +7,8 @@ import contextlib
 import functools
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +17,7 @@ import click
 from blockproof import __version__
 from blockproof.errors import BlockproofError, ProofRefusedError, RefusedError, StoppedError, UsageError
 from blockproof.fixtures_commands import fixtures
+from blockproof.stopping import stoppable
 from blockproof.tables import print_table
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
@@ -123,21 +122,9 @@ def _fail(
     sys.exit(code)
 
 
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """For commands that prove: Ctrl-C and a polite kill remove temporary files, keep finished shards, and say how to go on."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise StoppedError("stopped; finished shards are kept", "the same command goes on from there; `blockproof cache clean --all` forgets them") from None
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+def _proving() -> contextlib.AbstractContextManager[None]:
+    """For commands that prove: a stop removes temporary files and keeps finished shards."""
+    return stoppable("stopped; finished shards are kept", "the same command goes on from there; `blockproof cache clean --all` forgets them")
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -311,7 +298,7 @@ def demo(folder: Path, memory: str, shard_rows: int | None, threads: int | None,
         click.echo(f"[{time.monotonic() - start:5.1f} s] {text}")
 
     folder.mkdir(parents=True, exist_ok=True)
-    with compiling_fillers_beside(), _stoppable():
+    with compiling_fillers_beside(), _proving():
         say("making a devnet block on the embedded chain, and its witness")
         path = folder / "block.ssz"
         path.write_bytes(encode_input(make_devnet_input()))
@@ -481,7 +468,7 @@ def vm_prove(
     program, content, shape = load_guest(guest), _read_input(private_input), _shape(memory, shard_rows)
     _writable(output)
     start = time.monotonic()
-    with ProgressLine(enabled=not quiet) as progress, _stoppable():
+    with ProgressLine(enabled=not quiet) as progress, _proving():
         proven = prove_program(program, content, output, shape=shape, threads=threads, limits=limits, check_rows=check_rows, progress=progress)
     seconds = time.monotonic() - start
     facts = {
@@ -649,7 +636,7 @@ def prove(
     loaded, shape = pipeline.load_block(_block_path(block, rpc), load_chain(chain) if chain else None), _shape(memory, shard_rows)
     _writable(output)
     start = time.monotonic()
-    with ProgressLine(enabled=not quiet) as progress, _stoppable():
+    with ProgressLine(enabled=not quiet) as progress, _proving():
         verdict = block_proof.prove(loaded, output, allow_invalid=allow_invalid, shape=shape, threads=threads, progress=progress)
     seconds = time.monotonic() - start
     steps = verdict.run.result.steps

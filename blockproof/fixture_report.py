@@ -5,6 +5,7 @@ What a fixture run says: tables for a person, JSON and JUnit XML for programs, a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from xml.etree import ElementTree
 
 from blockproof.errors import UsageError
 from blockproof.fixture_suite import Outcome
+from zkvm.work_files import BusyError
 
 SLOWEST = 10
 
@@ -66,10 +68,10 @@ def as_junit(outcomes: Sequence[Outcome]) -> bytes:
     """JUnit XML: one test suite for each network."""
     root = ElementTree.Element("testsuites")
     for label, tests, _, failed, skipped, _, seconds in rows_by(outcomes, "network"):
-        counts = {"name": label, "tests": str(tests), "failures": str(failed), "skipped": str(skipped), "time": f"{seconds:.3f}"}
+        counts = {"name": _printable(label), "tests": str(tests), "failures": str(failed), "skipped": str(skipped), "time": f"{seconds:.3f}"}
         suite = ElementTree.SubElement(root, "testsuite", counts)
         for outcome in sorted((o for o in outcomes if o.network == label), key=lambda o: o.key):
-            facts = {"classname": outcome.folder, "name": outcome.name, "time": f"{outcome.seconds:.3f}"}
+            facts = {"classname": _printable(outcome.folder), "name": _printable(outcome.name), "time": f"{outcome.seconds:.3f}"}
             case = ElementTree.SubElement(suite, "testcase", facts)
             if outcome.failures:
                 failure = ElementTree.SubElement(case, "failure", {"message": _printable(outcome.failures[0])})
@@ -110,20 +112,29 @@ class Journal:
         self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        if lines and lines[0] == self._what:
-            for line in lines[1:]:
-                # The last line may be cut off: then its test runs again.
-                with contextlib.suppress(ValueError, TypeError):
-                    fields = json.loads(line)
-                    outcome = Outcome(**{**fields, "failures": tuple(fields["failures"])})
-                    self.known[outcome.key] = outcome
-        elif lines:
+        self._file = self.path.open("a+")
+        try:
+            # Let go of by the system however this process ends.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise BusyError(f"another run is writing {self.path}") from None
+        self._file.seek(0)
+        contents = self._file.read()
+        lines = contents.splitlines()
+        if lines and lines[0] != self._what:
+            self._file.close()
             raise UsageError(f"{self.path} is the journal of another run", "remove it, or name another report")
-        self._file = self.path.open("w")
-        self._write(self._what)
-        for outcome in self.known.values():
-            self.add(outcome)
+        for line in lines[1:]:
+            # The last line may be cut off: then its test runs again.
+            with contextlib.suppress(ValueError, TypeError):
+                fields = json.loads(line)
+                outcome = Outcome(**{**fields, "failures": tuple(fields["failures"])})
+                self.known[outcome.key] = outcome
+        if not lines:
+            self._write(self._what)
+        elif not contents.endswith("\n"):
+            self._write("")
         return self
 
     def add(self, outcome: Outcome) -> None:

@@ -3,7 +3,7 @@ Running a fixture suite: every block of every test through the block guest in th
 
 The witness of a block is the whole state of its parent: the test's pre-state as tries, then what the guest itself writes of
 the new state to its debug channel under an unbound revision. Whatever of it is used is found by its hash, so a wrong state
-could only make a block fail. A block passes if
+could only make a block fail. (Under the schedule of a known chain the guest writes no state: EELS gives it.) A block passes if
 
 - valid: flag 1 (the guest found gas, receipts and state root as in the header), the root of the request as computed here, and
   a new state that holds the header's state root;
@@ -16,6 +16,7 @@ With minimal witnesses a valid block is executed by EELS on the same state, and 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -32,8 +33,8 @@ from witness import schema
 from witness.block import Block, block_to_request, recover_public_keys, requests_hash
 from witness.errors import WitnessError
 from witness.fixtures import Fixture, FixtureBlock, RawFixture, fixture
-from witness.record import WholeState, record_witness, state_from_accounts
-from witness.schema import REVISION_UNBOUND, REVISION_UNBOUND_RLP, ExecutionWitness, Fork, decode_result
+from witness.record import WholeState, execute_on, record_witness, state_from_accounts
+from witness.schema import REVISION_BOUND, REVISION_UNBOUND_RLP, ExecutionWitness, Fork, decode_result
 from witness.trie import EMPTY_TRIE_ROOT
 from zkvm.machine import Limits, Program, run
 from zkvm.machine.errors import MachineError
@@ -199,7 +200,7 @@ def _failures(test: Fixture, options: Options, guest: Guest, steps: list[int]) -
     chain = Chain.of(test)
     for index, given in enumerate(test.blocks):
         fork = test.fork_of(given)
-        encoded, block, root = encode_block(chain, given, fork, test.chain_id, options.minimal)
+        encoded, block, root = encode_block(chain, given, fork, test, options.minimal)
         answer = guest(encoded, options.step_limit)
         steps.append(answer.steps)
         result, new_state = decode_result(answer.output), NewState.parse(answer.text)
@@ -216,9 +217,14 @@ def _failures(test: Fixture, options: Options, guest: Guest, steps: list[int]) -
             return
         if root is not None and result.new_payload_request_root != root:
             yield f"block {index}: the guest's request root is 0x{result.new_payload_request_root.hex()}, not 0x{root.hex()}"
+        if test.revision == REVISION_BOUND:
+            executed = execute_on(chain.whole_state(), chain.headers[-256:], block, test.chain_id, fork, REVISION_BOUND)
+            new_state = NewState(list(executed.written.values()), list(executed.new_codes))
         chain.append(block, new_state)
     if keccak(chain.headers[-1]) != test.last_block_hash:
         yield f"the last block is 0x{keccak(chain.headers[-1]).hex()}, expected 0x{test.last_block_hash.hex()}"
+    if test.post_root not in (None, chain.state_root):
+        yield f"the post-state has root 0x{test.post_root.hex()}, the last block 0x{chain.state_root.hex()}"
     if test.post is not None:
         expected = state_from_accounts(test.post)
         if expected.root != chain.state_root:
@@ -228,7 +234,7 @@ def _failures(test: Fixture, options: Options, guest: Guest, steps: list[int]) -
 
 
 def encode_block(
-    chain: Chain, given: FixtureBlock, fork: Fork, chain_id: int, minimal: bool = False
+    chain: Chain, given: FixtureBlock, fork: Fork, test: Fixture, minimal: bool = False
 ) -> tuple[bytes, Block | None, bytes | None]:
     """
     The guest's input for a block of a test; the block, None where its RLP is none; the request's root where there is one.
@@ -246,17 +252,19 @@ def encode_block(
     if block is not None and given.exception is None:
         if minimal:
             witness = record_witness(
-                chain.whole_state(), chain.headers[-256:], block, chain_id, fork, REVISION_UNBOUND, (block.header.coinbase,)
+                chain.whole_state(), chain.headers[-256:], block, test.chain_id, fork, test.revision, (block.header.coinbase,)
             )
         if fork < Fork.PRAGUE or block.header.requests_hash == requests_hash(()):
             request = block_to_request(block, fork, () if fork >= Fork.PRAGUE else None)
             parts = (witness.state, witness.codes, witness.headers)
-            schema_id = schema.schema_id_of(fork, REVISION_UNBOUND)
-            encoded = schema.encode_parts(schema_id, request.encode_bytes(), parts, chain_id, keys)
+            schema_id = schema.schema_id_of(fork, test.revision)
+            encoded = schema.encode_parts(schema_id, request.encode_bytes(), parts, test.chain_id, keys)
             return encoded, block, schema.new_payload_request_root(request)
     request = (4).to_bytes(4, "little") + given.rlp
     parts = (witness.state, witness.codes, witness.headers)
-    return schema.encode_parts(fork << 8 | REVISION_UNBOUND_RLP, request, parts, chain_id, keys), block, None
+    # Before Paris every revision takes the RLP, and a chain's own rules need the one that binds.
+    revision = test.revision if fork < Fork.PARIS else REVISION_UNBOUND_RLP
+    return schema.encode_parts(fork << 8 | revision, request, parts, test.chain_id, keys), block, None
 
 
 def _transaction_count(encoded: bytes) -> int:
@@ -286,14 +294,14 @@ def run_suite(tests: Iterable[RawFixture], options: Options, jobs: int) -> Itera
             batch.append(test)
             if len(batch) < BATCH:
                 continue
-            waiting.add(pool.submit(_run_batch, batch, options))
+            waiting.add(pool.submit(_run_batch, os.getpid(), batch, options))
             batch = []
             if len(waiting) >= 3 * jobs:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield from future.result()
         if batch:
-            waiting.add(pool.submit(_run_batch, batch, options))
+            waiting.add(pool.submit(_run_batch, os.getpid(), batch, options))
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
@@ -310,14 +318,18 @@ BATCH = 8
 """Tests sent to a worker at once: few enough that a pool of two stays busy to the end."""
 
 
-def _run_batch(tests: list[RawFixture], options: Options) -> list[Outcome]:
-    return [run_test(test, options) for test in tests]
+def _run_batch(parent: int, tests: list[RawFixture], options: Options) -> list[Outcome]:
+    outcomes = []
+    for test in tests:
+        if os.getppid() != parent:
+            # Nobody waits for this any more.
+            os._exit(1)
+        outcomes.append(run_test(test, options))
+    return outcomes
 
 
 def _ignore_interrupts() -> None:
     """Ctrl-C is for the parent, which keeps what is done and ends the workers."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

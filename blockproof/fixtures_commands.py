@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from blockproof.errors import RefusedError, StoppedError, UsageError
+from blockproof.errors import RefusedError, UsageError
+from blockproof.stopping import stoppable
 from blockproof.tables import print_table
 
 if TYPE_CHECKING:
@@ -62,16 +63,13 @@ def run_command(
         outcomes = dict(journal.known) if journal else {}
         selected = (test for test in _selected(path, forks, patterns) if test.key not in outcomes)
         with contextlib.closing(run_suite(selected, options, jobs or default_jobs())) as running:
-            try:
-                with _Progress(enabled=not quiet and not as_json, done=len(outcomes)) as progress:
-                    for outcome in running:
-                        outcomes[outcome.key] = outcome
-                        if journal:
-                            journal.add(outcome)
-                        progress.add(outcome)
-            except KeyboardInterrupt:
-                mend = "the same command goes on from there" if journal else "with --report, a run that was stopped can go on"
-                raise StoppedError(f"stopped after {len(outcomes)} tests", mend) from None
+            mend = "the same command goes on from there" if journal else "with --report, a run that was stopped can go on"
+            with stoppable("stopped", mend), _Progress(enabled=not quiet and not as_json, done=len(outcomes)) as progress:
+                for outcome in running:
+                    outcomes[outcome.key] = outcome
+                    if journal:
+                        journal.add(outcome)
+                    progress.add(outcome)
         if not outcomes:
             raise UsageError("no test fits", "see the names in the suite; --fork and --test narrow them down")
         results = list(outcomes.values())
@@ -180,7 +178,7 @@ def _prove_some(path: Path, results: list[Outcome], count: int, quiet: bool, as_
             given = test.blocks[0]
             if given.exception is not None:
                 continue
-            encoded, _, root = encode_block(Chain.of(test), given, test.fork_of(given), test.chain_id)
+            encoded, _, root = encode_block(Chain.of(test), given, test.fork_of(given), test)
             if root is None:
                 continue
             proof = Path(folder) / "block.proof"

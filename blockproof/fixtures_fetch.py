@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -35,6 +36,8 @@ MOST_PINS_BYTES = 1 << 20
 MOST_REDIRECTS = 5
 MOST_ATTEMPTS = 3
 """A connection that breaks is taken up again so often."""
+WORTH_WHILE = 1 << 20
+"""Bytes that a broken connection must have brought to count as none of the attempts."""
 CHUNK = 1 << 16
 MAGICS = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 PINS = "pins.json"
@@ -236,12 +239,12 @@ def _download(url: str, part: Path, progress: Progress, patience: Patience, most
         try:
             return _attempt(url, part, progress, patience, most_bytes)
         except _BrokenError as error:
-            grown = part.is_file() and part.stat().st_size > before
+            grown = part.is_file() and part.stat().st_size >= before + WORTH_WHILE
             if attempt == MOST_ATTEMPTS or not error.retry:
                 kept = part.stat().st_size if part.is_file() and _validator(part, url) else 0
                 mend = f"the same command goes on from {kept:,} bytes" if kept else "try again later"
                 raise DownloadError(str(error), mend) from None
-            # A connection that brought something may break as often as it likes.
+            # A connection that brought much may break as often as it likes.
             attempt = 1 if grown else attempt + 1
             time.sleep(min(patience.read, 0.5 * attempt))
 
@@ -382,7 +385,7 @@ class _Line:
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self._terminal = enabled and click.get_text_stream("stderr").isatty()
+        self._terminal = enabled and sys.stderr is not None and sys.stderr.isatty()
         self._last = 0.0
 
     def __call__(self, have: int, total: int | None) -> None:

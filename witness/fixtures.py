@@ -7,20 +7,24 @@ Format: execution-spec-tests, "blockchain tests"; the same for the project's own
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import rlp
 import zstandard
 
 from witness.block import Block
-from witness.errors import BlockError, ChainError, FormatError, LimitExceeded, WitnessError
+from witness.chains import KNOWN
+from witness.errors import ChainError, FormatError, LimitExceeded, WitnessError
 from witness.files import parse_json, read_limited
 from witness.record import GenesisAccount, accounts_from_alloc
-from witness.schema import Fork
+from witness.schema import REVISION_BOUND, REVISION_UNBOUND, Fork
 from witness.trie import bytes_to_int
 
 MAX_TEST_FILE_BYTES = 256 << 20
@@ -55,11 +59,12 @@ _TRANSITION_SUFFIX = "AtTime15k"
 class FixtureBlock:
     """
     rlp: as a client receives it; it may be no block at all. exception: what makes it invalid, None for a valid one.
-    timestamp: of the header, None where it cannot be read.
+    number, timestamp: of the header, None where they cannot be read.
     """
 
     rlp: bytes
     exception: str | None
+    number: int | None
     timestamp: int | None
 
 
@@ -68,9 +73,10 @@ class Fixture:
     """
     One blockchain test.
 
-    name: as the suite names it; folder: of its file in the suite; network: a name of NETWORKS or a transition
-    "{A}To{B}AtTime15k"; chain_id: below 2^64; genesis: RLP of block 0; pre and post: accounts by 20-byte address, post
-    None where not given; last_block_hash: 32 bytes.
+    name: as the suite names it; folder: of its file in the suite; network: a name of NETWORKS, a transition
+    "{A}To{B}AtTime15k", or a known chain, whose schedule then binds; chain_id: below 2^64; genesis: RLP of the first header;
+    pre and post: accounts by 20-byte address, post None where not given; post_root: 32 bytes, None where not given;
+    last_block_hash: 32 bytes.
     """
 
     name: str
@@ -80,12 +86,20 @@ class Fixture:
     genesis: bytes
     pre: dict[bytes, GenesisAccount]
     post: dict[bytes, GenesisAccount] | None
+    post_root: bytes | None
     blocks: tuple[FixtureBlock, ...]
     last_block_hash: bytes
+
+    @property
+    def revision(self) -> int:
+        """Of the schema id: bound where the network is a chain."""
+        return REVISION_BOUND if self.network in KNOWN else REVISION_UNBOUND
 
     def fork_of(self, block: FixtureBlock) -> Fork:
         """The fork whose rules a block is under. Raises ChainError for an unknown network."""
         name = self.network
+        if name in KNOWN:
+            return KNOWN[name].fork_at(block.number or 0, block.timestamp or 0)
         if name.endswith(_TRANSITION_SUFFIX):
             before, _, after = name.removesuffix(_TRANSITION_SUFFIX).partition("To")
             # A block that cannot be read is refused under either fork.
@@ -126,34 +140,51 @@ class RawFixture:
 
 def read_suite(path: str | Path) -> Iterator[RawFixture]:
     """
-    Every test of a folder, a JSON file or a .tar.zst archive, in order, held in memory one file at a time.
+    Every test of a JSON file, an archive (.tar.zst, .tar.gz), or a folder of these, in order, held in memory one file at a time.
 
+    Of a whole release the blockchain tests are read, and its other formats left out.
     Raises FormatError and LimitExceeded for what is no suite, OSError where it cannot be read.
     """
     path = Path(path)
     if path.is_dir():
-        for file in sorted(path.rglob("*.json")):
-            yield from _tests_in(str(file.relative_to(path)), read_limited(file))
-    elif path.name.endswith(".tar.zst"):
+        for file in sorted(path.rglob("*")):
+            name = str(file.relative_to(path))
+            if name.endswith(_ARCHIVES):
+                yield from _read_archive(file)
+            elif _is_of_blockchain_tests(name):
+                yield from _tests_in(name, read_limited(file))
+    elif path.name.endswith(_ARCHIVES):
         yield from _read_archive(path)
     else:
         yield from _tests_in(path.name, read_limited(path))
 
 
+_ARCHIVES = (".tar.zst", ".tar.gz")
+_OTHER_FORMATS = {".meta", "state_tests", "blockchain_tests_engine", "blockchain_tests_engine_x", "blockchain_tests_sync", "transaction_tests"}
+
+
+def _is_of_blockchain_tests(name: str) -> bool:
+    # Deeper folders may be called the same: blockchain_tests/static/state_tests.
+    return name.endswith(".json") and _OTHER_FORMATS.isdisjoint(Path(name).parts[:2])
+
+
 def _read_archive(path: Path) -> Iterator[RawFixture]:
     with path.open("rb") as file:
-        # Archives are packed with windows of up to 128 MiB (--long=27).
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file)
+        if path.name.endswith(".tar.gz"):
+            reader: BinaryIO = gzip.GzipFile(fileobj=file)
+        else:
+            # Archives are packed with windows of up to 128 MiB (--long=27).
+            reader = io.BufferedReader(zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file))
         try:
-            with tarfile.open(fileobj=io.BufferedReader(reader), mode="r|") as archive:
+            with tarfile.open(fileobj=reader, mode="r|") as archive:
                 for member in archive:
-                    if not member.isfile() or not member.name.endswith(".json"):
+                    if not member.isfile() or not _is_of_blockchain_tests(member.name):
                         continue
                     if member.size > MAX_TEST_FILE_BYTES:
                         raise LimitExceeded(f"{member.name} of {member.size} bytes exceeds {MAX_TEST_FILE_BYTES}")
                     yield from _tests_in(member.name, archive.extractfile(member).read())
-        except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
-            raise FormatError(f"{path.name} is not a whole .tar.zst archive: {error}") from error
+        except (tarfile.TarError, zstandard.ZstdError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise FormatError(f"{path.name} is not a whole archive: {error}") from error
 
 
 def _tests_in(path: str, contents: bytes) -> Iterator[RawFixture]:
@@ -182,6 +213,7 @@ def fixture(raw: RawFixture) -> Fixture:
         genesis=_bytes(test.get("genesisRLP"), "genesisRLP"),
         pre=accounts_from_alloc(test.get("pre")),
         post=accounts_from_alloc(test["postState"]) if test.get("postState") is not None else None,
+        post_root=_bytes(test["postStateHash"], "postStateHash") if test.get("postStateHash") is not None else None,
         blocks=tuple(_block(block) for block in blocks),
         last_block_hash=_bytes(test.get("lastblockhash"), "lastblockhash"),
     )
@@ -194,18 +226,20 @@ def _block(given: object) -> FixtureBlock:
     if exception is not None and not isinstance(exception, str):
         raise FormatError("expectException is not a string")
     encoded = _bytes(given.get("rlp"), "rlp of a block")
-    return FixtureBlock(encoded, exception, _timestamp(encoded))
+    return FixtureBlock(encoded, exception, *_number_and_timestamp(encoded))
 
 
-def _timestamp(encoded: bytes) -> int | None:
+def _number_and_timestamp(encoded: bytes) -> tuple[int | None, int | None]:
     try:
-        return Block.decode(encoded).header.timestamp
+        header = Block.decode(encoded).header
+        return header.number, header.timestamp
     except WitnessError:
         pass
     try:
-        return bytes_to_int(rlp.decode(encoded, strict=False)[0][11], 8)
-    except (rlp.exceptions.RLPException, IndexError, TypeError, ValueError, BlockError):
-        return None
+        header = rlp.decode(encoded, strict=False)[0]
+        return bytes_to_int(header[8], 8), bytes_to_int(header[11], 8)
+    except (rlp.exceptions.RLPException, IndexError, TypeError, ValueError):
+        return None, None
 
 
 def _bytes(value: object, what: str) -> bytes:

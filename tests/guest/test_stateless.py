@@ -16,18 +16,19 @@ from eth_hash.auto import keccak
 from blockproof.guest_build import WORKSPACE
 from blockproof.guests import load_guest
 from tests.guest.conftest import Ended
-from tests.witness.eest_tests import archived_tests, fork_of
-from witness.block import Block, Header, ommers_hash, recover_public_keys
-from witness.errors import WitnessError
+from witness.block import Block, Header, ommers_hash
 from witness.importers import load_input
-from witness.record import GenesisAccount, WholeState, accounts_from_alloc, state_from_accounts
+from witness.record import GenesisAccount, WholeState, state_from_accounts
 from witness.schema import (
+    REVISION_UNBOUND_RLP,
     UNDECODABLE_RESULT,
     ExecutionWitness,
     Fork,
+    LegacyBlock,
     StatelessInput,
     decode_result,
     encode_input,
+    encode_parts,
 )
 from zkvm.machine import RunResult, run
 
@@ -37,7 +38,6 @@ INCOMPLETE = {
     21000001: "missing node 0xf250d042d76347c088bfe394d800b554cb2d44e5b99059e0a963b5ee8b23ec8c (account 0x502Ed02100eA8b10",
     22188088: "missing node 0x8a3d287b464732615d9fbbb597e156d4b694c3634d77b057bc2965d61c99a32b (account 0xc83f7D9F2D4A76E8",
 }
-REVISION_UNBOUND_RLP = 0x82
 
 
 @pytest.fixture(scope="session")
@@ -256,7 +256,8 @@ def test_ommers() -> None:
     def validate(ommers: tuple[Header, ...], balances: dict[int, int], headers: tuple[Header, ...]) -> tuple[bool, str]:
         header = empty_header(first, 2, state_of(balances).root, ommers_hash=ommers_hash(ommers))
         witness = (list(first_state.nodes.values()), [], [ancestor.encode() for ancestor in headers])
-        return verdict(encode_block_rlp(Fork.HOMESTEAD, Block(header, (), ommers).encode(), witness, 1, ()))
+        request = LegacyBlock(block_rlp=Block(header, (), ommers).encode()).encode_bytes()
+        return verdict(encode_parts(Fork.HOMESTEAD << 8 | REVISION_UNBOUND_RLP, request, witness, 1, ()))
 
     both = (genesis, first)
     flag, line = validate((ommer,), rewards, both)
@@ -274,89 +275,6 @@ def test_ommers() -> None:
     for reason, (flag, line) in refused.items():
         assert not flag
         assert line.startswith(f"invalid: {reason}"), line
-
-
-def whole_state_inputs(test: dict) -> tuple[bytes, bool]:
-    """The first block of a blockchain test on its whole pre-state, as a LegacyBlock of revision 0x82, and whether it is valid."""
-    state = state_from_accounts(accounts_from_alloc(test["pre"]))
-    genesis = Block.decode(bytes.fromhex(test["genesisRLP"][2:]))
-    assert genesis.header.state_root == state.root
-    given = test["blocks"][0]
-    block_rlp = bytes.fromhex(given["rlp"][2:])
-    block = Block.decode(block_rlp)
-    fork = fork_of(test["network"], block.header.timestamp)
-    chain_id = int(test["config"]["chainid"], 16)
-    try:
-        keys = recover_public_keys(block.transactions)
-    except WitnessError:  # a signature that has no key: the guest must find that out
-        keys = (bytes(65),) * len(block.transactions)
-    witness = (list(state.nodes.values()), list(state.codes), [genesis.header.encode()])
-    return encode_block_rlp(fork, block_rlp, witness, chain_id, keys), "expectException" not in given
-
-
-def encode_block_rlp(fork: Fork, block_rlp: bytes, witness: tuple, chain_id: int, keys: tuple[bytes, ...]) -> bytes:
-    """SSZ by hand: offsets and contents of StatelessInput with a LegacyBlock."""
-
-    def variable(parts: list[bytes]) -> bytes:
-        offsets, at = b"", 4 * len(parts)
-        for part in parts:
-            offsets += at.to_bytes(4, "little")
-            at += len(part)
-        return offsets + b"".join(parts)
-
-    request = variable([block_rlp])
-    body = variable([variable(part) for part in witness])
-    at = 20 + len(request)
-    fixed = (20).to_bytes(4, "little") + at.to_bytes(4, "little") + chain_id.to_bytes(8, "little")
-    fixed += (at + len(body)).to_bytes(4, "little")
-    return bytes([fork, REVISION_UNBOUND_RLP]) + fixed + request + body + b"".join(keys)
-
-
-def fixtures_agree(archive: Path, share: float, seed: int) -> int:
-    """Runs a seeded share of an archive's tests; returns how many."""
-    generator = random.Random(seed)
-    count = 0
-    for name, test in archived_tests(archive):
-        if generator.random() > share:
-            continue
-        try:
-            encoded, valid = whole_state_inputs(test)
-        except WitnessError as error:  # a block whose RLP is no block: the encoder's refusal
-            assert "expectException" in test["blocks"][0], f"{name}: {error}"
-            continue
-        flag, line = verdict(encoded)
-        assert flag == valid, f"{name}: {line}"
-        count += 1
-    return count
-
-
-FORK_ARCHIVES = [
-    "Frontier",
-    "Homestead",
-    "Byzantium",
-    "ConstantinopleFix",
-    "Istanbul",
-    "Berlin",
-    "London",
-    "Paris",
-    "Shanghai",
-]
-
-
-@pytest.mark.parametrize("fork", FORK_ARCHIVES)
-def test_fixtures_of_every_fork(data: Path, fork: str) -> None:
-    assert fixtures_agree(data / "fixtures" / f"eest_v5.4.0_{fork}.tar.zst", 0.06, 1) > 0
-
-
-@pytest.mark.parametrize("transition", ["ShanghaiToCancun", "CancunToPrague", "PragueToOsaka", "BPO2ToBPO3"])
-def test_fixtures_of_transitions(data: Path, transition: str) -> None:
-    assert fixtures_agree(data / "fixtures" / f"eest_v5.4.0_{transition}AtTime15k.tar.zst", 0.3, 2) > 0
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("fork", ["Cancun", "Prague", "Osaka"])
-def test_fixtures_of_late_forks(data: Path, fork: str) -> None:
-    assert fixtures_agree(data / "fixtures" / f"eest_v5.4.0_{fork}.tar.zst", 0.02, 3) > 0
 
 
 @pytest.mark.heavy

@@ -7,7 +7,9 @@ Each test runs twice: on the whole state, and each valid block again from its re
 import random
 
 import pytest
-from eest_tests import archived_tests, disagreements_of
+from eest_tests import disagreements_of
+
+from witness.fixtures import fixture, read_suite
 
 # Archive, most tests to run, and the share to draw from: large archives are sampled sparsely.
 SETS = [
@@ -35,21 +37,20 @@ SETS = [
 ORDINARY_GAS = 300_000
 
 
-def gas_of(test: dict) -> int:
-    return sum(int(block.get("blockHeader", {}).get("gasUsed", "0x0"), 16) for block in test["blocks"])
-
-
 def run_sample(data, archive: str, most: int, share: float, gas: int) -> int:
     path = data / "fixtures" / f"eest_v5.4.0_{archive}.tar.zst"
     if not path.is_file():
         pytest.skip(f"no {path.name} in the data folder")
     generator = random.Random(20_25)
     count = 0
-    for name, test in archived_tests(path):
+    for raw in read_suite(path):
         small_set = share == 1.0 and "To" in archive
-        if not small_set and (generator.random() > share or gas_of(test) > gas or len(test["blocks"]) > 20):
+        if not small_set and generator.random() > share:
             continue
-        assert disagreements_of(test) == [], name
+        test = fixture(raw)
+        if not small_set and (test.gas_used > gas or len(test.blocks) > 20):
+            continue
+        assert disagreements_of(test) == [], test.name
         count += 1
         if count == most:
             break
