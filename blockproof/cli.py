@@ -16,6 +16,8 @@ import click
 
 from blockproof import __version__
 from blockproof.errors import BlockproofError, ProofRefusedError, RefusedError, StoppedError, UsageError
+from blockproof.fetch_commands import fetch, fetch_with_progress
+from blockproof.fetching import URL_VARIABLE
 from blockproof.fixtures_commands import fixtures
 from blockproof.stopping import stoppable
 from blockproof.tables import print_table
@@ -60,7 +62,7 @@ class Main(click.Group):
             known = _exit_code_of(error)
             if known is None:
                 raise
-            _fail(": ".join([*getattr(error, "__notes__", []), str(error)]), "", type(error).__name__, known, as_json, _facts(error))
+            _fail(": ".join([*getattr(error, "__notes__", []), getattr(error, "cause", str(error))]), getattr(error, "mend", ""), type(error).__name__, known, as_json, _facts(error))
 
 
 AS_JSON = "blockproof.json"
@@ -223,18 +225,18 @@ def main() -> None:
 @main.command()
 @click.argument("block")
 @click.option("--chain", help="mainnet, sepolia, hoodi, holesky, or a GENESIS.json, where the input does not name its chain.")
-@click.option("--rpc", help="A node to fetch BLOCK from, where BLOCK is no file.")
+@click.option("--rpc", envvar=URL_VARIABLE, show_envvar=True, metavar="URL", help="A node to fetch BLOCK from, where BLOCK is no file.")
 @limit_options
 @json_option
 def execute(block: str, chain: str | None, rpc: str | None, limits: Any, as_json: bool) -> None:
-    """Execute a block in the emulator: BLOCK is an input file (StatelessInput, or a block file with its witness).
+    """Execute a block in the emulator: BLOCK is an input file (StatelessInput, or a block file with its witness),
+    or with --rpc a number, hash or tag.
 
     Exit code 0: the guest says valid. 1: it says not valid, with its reason.
     """
     from blockproof import pipeline
-    from witness.chains import load_chain
 
-    loaded = pipeline.load_block(_block_path(block, rpc), load_chain(chain) if chain else None)
+    loaded = _load_block(block, chain, rpc, quiet=as_json)
     verdict = pipeline.execute(loaded, limits=limits)
     result, ran = verdict.result, verdict.run
     if as_json:
@@ -267,14 +269,17 @@ def _paris() -> int:
     return Fork.PARIS
 
 
-def _block_path(block: str, rpc: str | None) -> Path:
-    """An existing path means an input; anything else a block that needs a node."""
-    path = Path(block)
-    if path.exists():
-        return path
+def _load_block(block: str, chain_name: str | None, rpc: str | None, quiet: bool = False) -> Any:
+    """The input in a file, where BLOCK is an existing path; else of the block that a node knows by this number, hash or tag."""
+    from blockproof import pipeline
+    from witness.chains import load_chain
+
+    chain = load_chain(chain_name) if chain_name else None
+    if Path(block).exists():
+        return pipeline.load_block(Path(block), chain)
     if rpc is None:
-        raise UsageError(f"there is no file {block!r}", "to fetch a block from a node, name the node with --rpc URL")
-    raise UsageError("fetching blocks from a node is not built yet", "give an input file; docs/status.md says what is next")
+        raise UsageError(f"there is no file {block!r}", f"to fetch a block from a node, name the node with --rpc URL, or in {URL_VARIABLE}")
+    return fetch_with_progress(block, rpc, chain, quiet)
 
 
 @main.command()
@@ -614,7 +619,7 @@ def _writable(output: Path) -> None:
 @click.argument("block")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where the proof goes; it appears only when complete.")
 @click.option("--chain", help="mainnet, sepolia, hoodi, holesky, or a GENESIS.json, where the input does not name its chain.")
-@click.option("--rpc", help="A node to fetch BLOCK from, where BLOCK is no file.")
+@click.option("--rpc", envvar=URL_VARIABLE, show_envvar=True, metavar="URL", help="A node to fetch BLOCK from, where BLOCK is no file.")
 @click.option("--allow-invalid", is_flag=True, help="Also prove that an input does not validate. That says nothing about the block.")
 @click.option("--verify", "verify_after", is_flag=True, help="Verify the proof as soon as it is made.")
 @prove_options
@@ -623,17 +628,16 @@ def prove(
     block: str, output: Path, chain: str | None, rpc: str | None, allow_invalid: bool, verify_after: bool, memory: str, shard_rows: int | None,
     threads: int | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Prove that BLOCK (an input file) is valid. The proof is not private: it may reveal parts of the witness.
+    """Prove that BLOCK (an input file, or with --rpc a number, hash or tag) is valid. The proof is not private: it may reveal parts of the witness.
 
     Ctrl-C keeps the shards that are done; the same command goes on from there.
     """
     import time
 
-    from blockproof import block_proof, pipeline
+    from blockproof import block_proof
     from blockproof.progress import ProgressLine
-    from witness.chains import load_chain
 
-    loaded, shape = pipeline.load_block(_block_path(block, rpc), load_chain(chain) if chain else None), _shape(memory, shard_rows)
+    loaded, shape = _load_block(block, chain, rpc, quiet or as_json), _shape(memory, shard_rows)
     _writable(output)
     start = time.monotonic()
     with ProgressLine(enabled=not quiet) as progress, _proving():
@@ -908,6 +912,7 @@ def guest_new(name: str, parent: Path, as_json: bool) -> None:
     click.echo(json.dumps({"ok": True, "folder": str(folder)}) if as_json else f"{folder}: read its README.md")
 
 
+main.add_command(fetch)
 main.add_command(fixtures)
 
 

@@ -99,6 +99,17 @@ class _Progress:
             sys.stderr.flush()
 
 
+def fetch_with_progress(block: str, url: str, chain: ChainConfig | None, quiet: bool) -> LoadedInput:
+    """The input of one block for a command that goes on with it. Raises as blockproof.fetching.fetch_input."""
+    progress = _Progress(enabled=not quiet)
+    node = open_node(url, RpcOptions(), progress.count)
+    try:
+        return fetch_from(node, parse_identifier(block), chain, progress.note)
+    finally:
+        progress.end()
+        node.close()
+
+
 @click.command()
 @click.argument("block")
 @click.option(

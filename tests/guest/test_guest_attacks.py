@@ -224,8 +224,22 @@ def test_a_difficulty_beyond_256_bits() -> None:
     assert not flag, line
 
 
-@pytest.mark.xfail(reason="accepted by the guest so far: revm drops a tip that does not fit", strict=True)
 def test_a_tip_that_overflows_the_coinbase() -> None:
     accounts = {**RICH, COINBASE: GenesisAccount(balance=2**256 - 1)}
     flag, line = settle(Fork.CANCUN, accounts, [call()])
     assert not flag, line
+
+
+@pytest.mark.parametrize("pay", ["selfdestruct", "call"])
+def test_a_payment_that_overflows_a_balance(pay: str) -> None:
+    """A contract with one wei gives it to an account that has 2^256 - 1; with one less it is a block like any other."""
+    target = bytes.fromhex("00000000000000000000000000000000000000aa")
+    code = {
+        "selfdestruct": b"\x73" + target + b"\xff",
+        "call": bytes.fromhex("5f5f5f5f6001") + b"\x73" + target + b"\x5a\xf1\x00",
+    }[pay]
+    for balance, overflows in ((2**256 - 1, True), (2**256 - 2, False)):
+        accounts = {**RICH, CONTRACT: GenesisAccount(nonce=1, balance=1, code=code), target: GenesisAccount(balance=balance)}
+        flag, line = settle(Fork.CANCUN, accounts, [call()])
+        assert not flag or not overflows
+        assert ("balance of" in line and "overflows" in line) == overflows, line

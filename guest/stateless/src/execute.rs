@@ -12,11 +12,15 @@ use crate::state::State;
 use crate::transaction::{RawTransaction, Transaction};
 use crate::trie::ordered_root;
 use alloc::vec::Vec;
-use revm::context::result::{EVMError, ExecutionResult};
+use core::marker::PhantomData;
+use revm::context::result::{EVMError, ExecutionResult, HaltReason};
 use revm::context::{BlockEnv, CfgEnv, Context, JournalTr, TxEnv};
 use revm::context_interface::block::BlobExcessGasAndPrice;
-use revm::handler::{Handler, MainnetHandler, SYSTEM_ADDRESS};
+use revm::context_interface::journaled_state::account::JournaledAccountTr;
+use revm::context_interface::Transaction as _;
+use revm::handler::{FrameResult, Handler, MainnetHandler, SYSTEM_ADDRESS};
 use revm::precompile::crypto;
+use revm::primitives::hardfork::SpecId;
 use revm::primitives::{address, b256, keccak256, Address, Bytes, Log, TxKind, B256, U256};
 use revm::{ExecuteEvm, MainBuilder};
 
@@ -56,6 +60,39 @@ pub struct Body<'a> {
     pub withdrawals: &'a [Withdrawal<'a>],
     /// Number and coinbase of each ommer.
     pub ommers: Vec<(u64, Address)>,
+}
+
+/// revm's handling of a transaction, but that a refund or a tip that lifts a balance to 2^256 wei or more is an error, as in
+/// the specification's unsigned addition; revm drops it.
+struct TransactionHandler<'a>(PhantomData<&'a ()>);
+
+impl<'a> TransactionHandler<'a> {
+    fn pay(evm: &mut Evm<'a>, to: Address, price: u128, gas: u64) -> Result<(), EVMError<Invalid>> {
+        let mut account = evm.ctx.journaled_state.load_account_mut(to)?;
+        if account.data.incr_balance(U256::from(price) * U256::from(gas)) {
+            return Ok(());
+        }
+        Err(EVMError::Database(rule!("balance of {to} overflows")))
+    }
+}
+
+impl<'a> Handler for TransactionHandler<'a> {
+    type Evm = Evm<'a>;
+    type Error = EVMError<Invalid>;
+    type HaltReason = HaltReason;
+
+    fn reimburse_caller(&self, evm: &mut Evm<'a>, result: &mut FrameResult) -> Result<(), Self::Error> {
+        let price = evm.ctx.tx.effective_gas_price(u128::from(evm.ctx.block.basefee));
+        let gas = result.gas();
+        Self::pay(evm, evm.ctx.tx.caller, price, gas.remaining() + gas.refunded() as u64)
+    }
+
+    fn reward_beneficiary(&self, evm: &mut Evm<'a>, result: &mut FrameResult) -> Result<(), Self::Error> {
+        let base_fee = u128::from(evm.ctx.block.basefee);
+        let burnt = if evm.ctx.cfg.spec.is_enabled_in(SpecId::LONDON) { base_fee } else { 0 };
+        let price = evm.ctx.tx.effective_gas_price(base_fee).saturating_sub(burnt);
+        Self::pay(evm, evm.ctx.block.beneficiary, price, result.gas().used())
+    }
 }
 
 fn evm_error(error: EVMError<Invalid>, what: core::fmt::Arguments<'_>) -> Invalid {
@@ -256,7 +293,10 @@ pub fn execute<'a>(
             env.max_fee_per_blob_gas.checked_mul(u128::from(transaction.blob_gas)).is_some(),
             "transaction {index}: a blob fee of 2^128 wei or more"
         );
-        let result = evm.transact_one(env).map_err(|error| evm_error(error, format_args!("transaction {index}")))?;
+        evm.ctx.tx = env;
+        let result = TransactionHandler(PhantomData)
+            .run(&mut evm)
+            .map_err(|error| evm_error(error, format_args!("transaction {index}")))?;
         let changes = evm.finalize();
         let state = evm.ctx.journaled_state.db_mut();
         state.commit(changes)?;

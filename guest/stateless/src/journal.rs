@@ -33,6 +33,11 @@ impl<'a> StatelessJournal<'a> {
         self.inner.database
     }
 
+    /// Of an account that is loaded.
+    fn balance(&self, address: &Address) -> U256 {
+        self.inner.state.get(address).map_or(U256::ZERO, |account| account.info.balance)
+    }
+
     fn note_overflow(&mut self, failed: &Option<TransferError>, to: Address) {
         if matches!(failed, Some(TransferError::OverflowPayment)) {
             self.inner.database.note_overflow(to);
@@ -112,7 +117,13 @@ impl<'a> JournalTr for StatelessJournal<'a> {
     }
 
     fn selfdestruct(&mut self, address: Address, target: Address, skip: bool) -> Load<'a, SelfDestructResult> {
-        self.inner.selfdestruct(address, target, skip)
+        let left = self.balance(&address);
+        let destroyed = self.inner.selfdestruct(address, target, skip)?;
+        // The target's balance has wrapped where it is less than what came.
+        if address != target && self.balance(&target) < left {
+            self.inner.database.note_overflow(target);
+        }
+        Ok(destroyed)
     }
 
     fn warm_access_list(&mut self, access_list: AddressMap<HashSet<StorageKey>>) {
@@ -161,10 +172,6 @@ impl<'a> JournalTr for StatelessJournal<'a> {
     }
 
     fn balance_incr(&mut self, address: Address, value: U256) -> Result<(), Error<'a>> {
-        let before = self.inner.load_account(address)?.data.info.balance;
-        if before.checked_add(value).is_none() {
-            self.inner.database.note_overflow(address);
-        }
         self.inner.balance_incr(address, value)
     }
 
