@@ -822,21 +822,22 @@ def doctor(as_json: bool) -> None:
 
 @main.group()
 def cache() -> None:
-    """Compiled kernels and unfinished work."""
+    """Compiled kernels, answers of nodes and unfinished work."""
 
 
 @cache.command("clean")
 @click.option("--all", "unfinished", is_flag=True, help="Also remove the finished shards of interrupted proofs, and what building guests left.")
 @json_option
 def cache_clean(unfinished: bool, as_json: bool) -> None:
-    """Remove compiled kernels, which are compiled again when needed, and what killed provers left.
+    """Remove compiled kernels, which are compiled again when needed, answers of nodes, and what killed provers left.
 
     Interrupted proofs can still be gone on with, unless --all is given.
     """
+    from rpc.cache import clean_answers
     from zkvm.kernels.policy import cache_root, clean_cache
     from zkvm.work_files import clean_builds, clean_work
 
-    freed = {"kernels": clean_cache(), "unfinished work": clean_work(unfinished=unfinished)}
+    freed = {"kernels": clean_cache(), "answers of nodes": clean_answers(), "unfinished work": clean_work(unfinished=unfinished)}
     if unfinished:
         freed["guest builds"] = clean_builds()
     if as_json:

@@ -10,17 +10,20 @@ could only make a block fail. (Under the schedule of a known chain the guest wri
 - invalid: flag 0 for a reason that fits the test's exception, which no gap in a witness ever does.
 
 After the last block: the hash of the last valid header is the test's, and the state is the test's post-state, node by node.
-With minimal witnesses a valid block is executed by EELS on the same state, and the guest gets only what EELS read.
+With minimal witnesses a valid block is executed by EELS on the same state, and the guest gets only what EELS read. Before Prague
+the guest's EVM reads one thing more: the target of a call, and its code, before it finds that the caller's balance is too low.
+What the guest names as missing there is added, counted, and it is asked again.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from multiprocessing import get_context
 
@@ -57,7 +60,8 @@ class Outcome:
     """
     What became of one test. failures: one line each, empty where it passed; skipped: why it was not run, else "".
 
-    steps: of all its blocks; seconds: of wall time; slowest_block: index of the block with most steps.
+    steps: of all its blocks; seconds: of wall time; slowest_block: index of the block with most steps; added: parts that the guest
+    asked for beyond a minimal witness.
     """
 
     key: str
@@ -71,6 +75,7 @@ class Outcome:
     steps: int
     seconds: float
     slowest_block: int = 0
+    added: int = 0
 
     @property
     def passed(self) -> bool:
@@ -171,6 +176,7 @@ def run_test(raw: RawFixture, options: Options, guest: Guest = run_guest) -> Out
     start = time.perf_counter()
     failures: list[str] = []
     steps: list[int] = []
+    added: list[bytes] = []
     gas, skipped = 0, ""
     try:
         test = fixture(raw)
@@ -178,7 +184,7 @@ def run_test(raw: RawFixture, options: Options, guest: Guest = run_guest) -> Out
         if options.minimal and gas > MINIMAL_GAS_LIMIT:
             skipped = f"{gas:,} gas exceed {MINIMAL_GAS_LIMIT:,}"
         else:
-            failures.extend(_failures(test, options, guest, steps))
+            failures.extend(_failures(test, options, guest, steps, added))
     except (WitnessError, MachineError) as error:
         failures.append(f"block {len(steps)}: {type(error).__name__}: {error}")
     return Outcome(
@@ -193,15 +199,34 @@ def run_test(raw: RawFixture, options: Options, guest: Guest = run_guest) -> Out
         steps=sum(steps),
         seconds=time.perf_counter() - start,
         slowest_block=steps.index(max(steps)) if steps else 0,
+        added=len(added),
     )
 
 
-def _failures(test: Fixture, options: Options, guest: Guest, steps: list[int]) -> Iterator[str]:
+MOST_ADDED = 64
+"""Parts that one block may need beyond its minimal witness."""
+
+_MISSING = re.compile(rb"invalid: missing (node|code) 0x([0-9a-f]{64})")
+
+
+def _failures(test: Fixture, options: Options, guest: Guest, steps: list[int], added: list[bytes]) -> Iterator[str]:
     chain = Chain.of(test)
     for index, given in enumerate(test.blocks):
         fork = test.fork_of(given)
-        encoded, block, root = encode_block(chain, given, fork, test, options.minimal)
+        witness = chain.witness()
+        minimal = options.minimal and given.exception is None
+        if minimal:
+            witness = minimal_witness(chain, given, fork, test)
+        encoded, block, root = encode_block(chain, given, fork, test, witness)
         answer = guest(encoded, options.step_limit)
+        for _ in range(MOST_ADDED if minimal and fork < Fork.PRAGUE else 0):
+            missing = _MISSING.search(answer.text)
+            if missing is None:
+                break
+            added.append(bytes.fromhex(missing[2].decode()))
+            witness = _with_part(witness, chain, missing[1], added[-1])
+            encoded, block, root = encode_block(chain, given, fork, test, witness)
+            answer = guest(encoded, options.step_limit)
         steps.append(answer.steps)
         result, new_state = decode_result(answer.output), NewState.parse(answer.text)
         if given.exception is not None:
@@ -233,12 +258,28 @@ def _failures(test: Fixture, options: Options, guest: Guest, steps: list[int]) -
             yield "the guest's new state lacks a node of the post-state"
 
 
+def minimal_witness(chain: Chain, given: FixtureBlock, fork: Fork, test: Fixture) -> ExecutionWitness:
+    """What EELS reads of a valid block. Raises WitnessError where EELS finds it invalid."""
+    block = Block.decode(given.rlp)
+    return record_witness(chain.whole_state(), chain.headers[-256:], block, test.chain_id, fork, test.revision)
+
+
+def _with_part(witness: ExecutionWitness, chain: Chain, kind: bytes, part: bytes) -> ExecutionWitness:
+    """The witness with a node or code of the parent's state. Raises WitnessError where the state has no such part."""
+    if kind == b"node" and part in chain.nodes:
+        return replace(witness, state=(*witness.state, chain.nodes[part]))
+    if kind == b"code" and part in chain.codes:
+        return replace(witness, codes=(*witness.codes, chain.codes[part]))
+    raise WitnessError(f"the guest asks for the {kind.decode()} 0x{part.hex()}, which the state does not have")
+
+
 def encode_block(
-    chain: Chain, given: FixtureBlock, fork: Fork, test: Fixture, minimal: bool = False
+    chain: Chain, given: FixtureBlock, fork: Fork, test: Fixture, witness: ExecutionWitness | None = None
 ) -> tuple[bytes, Block | None, bytes | None]:
     """
     The guest's input for a block of a test; the block, None where its RLP is none; the request's root where there is one.
 
+    witness: the whole state where not given.
     A valid block goes in as what a client gets, a NewPayloadRequest from Paris on; one that is invalid, or whose requests the
     test does not give, as its RLP.
     """
@@ -248,18 +289,14 @@ def encode_block(
     except WitnessError:
         # No block, or a signature that has no key: for the guest to find out. It counts the keys and uses none.
         block, keys = None, (bytes(schema.PUBLIC_KEY_BYTES),) * _transaction_count(given.rlp)
-    witness = chain.witness()
-    if block is not None and given.exception is None:
-        if minimal:
-            witness = record_witness(
-                chain.whole_state(), chain.headers[-256:], block, test.chain_id, fork, test.revision, (block.header.coinbase,)
-            )
-        if fork < Fork.PRAGUE or block.header.requests_hash == requests_hash(()):
-            request = block_to_request(block, fork, () if fork >= Fork.PRAGUE else None)
-            parts = (witness.state, witness.codes, witness.headers)
-            schema_id = schema.schema_id_of(fork, test.revision)
-            encoded = schema.encode_parts(schema_id, request.encode_bytes(), parts, test.chain_id, keys)
-            return encoded, block, schema.new_payload_request_root(request)
+    witness = witness or chain.witness()
+    has_request = fork < Fork.PRAGUE or block is None or block.header.requests_hash == requests_hash(())
+    if block is not None and given.exception is None and has_request:
+        request = block_to_request(block, fork, () if fork >= Fork.PRAGUE else None)
+        parts = (witness.state, witness.codes, witness.headers)
+        schema_id = schema.schema_id_of(fork, test.revision)
+        encoded = schema.encode_parts(schema_id, request.encode_bytes(), parts, test.chain_id, keys)
+        return encoded, block, schema.new_payload_request_root(request)
     request = (4).to_bytes(4, "little") + given.rlp
     parts = (witness.state, witness.codes, witness.headers)
     # Before Paris every revision takes the RLP, and a chain's own rules need the one that binds.

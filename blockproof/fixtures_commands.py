@@ -149,6 +149,8 @@ def _print_report(results: list[Outcome], seconds: float) -> None:
         click.echo(f"FAILED {outcome.key}")
         for failure in outcome.failures:
             click.echo(f"  {failure}")
+    if added := sum(outcome.added for outcome in results):
+        click.echo(f"the guest asked for {added} nodes and codes beyond minimal witnesses, in {sum(bool(o.added) for o in results)} tests")
     skipped = sum(bool(outcome.skipped) for outcome in results)
     click.echo(f"{len(results) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped, in {seconds:.0f} s")
 
