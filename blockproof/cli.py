@@ -70,6 +70,8 @@ AS_JSON = "blockproof.json"
 
 def _exit_code_of(error: Exception) -> int | None:
     """The exit code of another package's typed error; None for a bug."""
+    from rpc.collect_errors import CollectError
+    from rpc.errors import BadUrl, RpcError
     from witness.errors import WitnessError
     from zkvm.machine.errors import ElfError, InputTooLong, MachineError
     from zkvm.protocol.errors import ProverError, RefusalError
@@ -77,6 +79,8 @@ def _exit_code_of(error: Exception) -> int | None:
     from zkvm.trace import NotProvableError
     from zkvm.work_files import BusyError
 
+    if isinstance(error, RpcError | CollectError) and not isinstance(error, BadUrl):
+        return REFUSED
     if isinstance(error, ElfError | InputTooLong | WitnessError | BusyError):
         return USAGE
     if isinstance(error, MachineError | NotProvableError | RunFailedError | RefusalError | ProverError):

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from blockproof.errors import BlockproofError, UsageError
+from blockproof.errors import BlockproofError, StoppedError, UsageError
 from blockproof.fetching import URL_VARIABLE, RpcOptions, fetch_from, open_node, parse_identifier, parse_range
+from blockproof.stopping import stoppable
 
 if TYPE_CHECKING:
     from rpc.node import Node
@@ -158,32 +157,15 @@ def fetch(
     outcome = _Outcome()
     node = open_node(url, RpcOptions(rate, timeout, total_timeout, not no_cache), progress.count)
     try:
-        with _stoppable():
+        with stoppable("stopped", ""):
             _fetch_all(node, wanted, config, output, numbers is not None, progress, outcome, as_json)
-    except KeyboardInterrupt:
+    except StoppedError:
         outcome.stopped = True
     finally:
         progress.end()
         node.close()
     _report(outcome, len(wanted), node.statistics, as_json)
     sys.exit(_INTERRUPTED if outcome.stopped else _FAILED if outcome.failed else _DONE)
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """A polite kill is Ctrl-C."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _fetch_all(

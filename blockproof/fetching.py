@@ -30,6 +30,8 @@ AUTHORIZATION_VARIABLE = "BLOCKPROOF_RPC_AUTHORIZATION"
 """The value of an Authorization header, for nodes that want one. Not an option: options show in the list of processes."""
 
 MAX_RANGE = 1_000_000
+_MOST = 1_000_000
+"""Calls per second, seconds."""
 
 _NUMBER = re.compile(r"[0-9]{1,20}\Z|0[xX][0-9a-fA-F]{1,16}\Z", re.ASCII)
 _HASH = re.compile(r"0[xX][0-9a-fA-F]{64}\Z", re.ASCII)
@@ -95,10 +97,9 @@ def open_node(
     from rpc.node import Node
     from rpc.transport import RpcLimits
 
-    if options.rate is not None and not options.rate > 0:
-        raise UsageError(f"{options.rate:g} calls per second is no rate", "leave --rate out for no limit")
-    if not (options.timeout > 0 and options.total > 0):
-        raise UsageError("a time-out is longer than 0 seconds")
+    for name, value in (("--rate", options.rate), ("--timeout", options.timeout), ("--total-timeout", options.total)):
+        if value is not None and not 0 < value <= _MOST:
+            raise UsageError(f"{name} {value:g} is out of range", f"give a number above 0 and up to {_MOST:,}")
     limits = RpcLimits(
         call_seconds=options.timeout,
         slow_seconds=4 * options.timeout,
@@ -127,20 +128,34 @@ def fetch_from(
     from witness.schema import encode_input
 
     node.begin()
-    collected = collect(node, identifier, chain, note)
-    loaded = import_input(encode_input(collected), chain)
+    accepted: LoadedInput | None = None
+
+    def guest(encoded: bytes) -> str | None:
+        """Why the guest refuses an input, None where it accepts it."""
+        nonlocal accepted
+        loaded = import_input(encoded, chain)
+        if note is not None:
+            note(f"block {loaded.number}: executing in the guest")
+        verdict = pipeline.execute(loaded)
+        if not verdict.is_valid:
+            return verdict.reason
+        accepted = loaded
+        return None
+
+    collected = collect(node, identifier, chain, note, guest=guest)
+    encoded = encode_input(collected)
+    if accepted is None or accepted.encoded != encoded:
+        # Nothing leaves here that the guest has not accepted, byte for byte.
+        reason = guest(encoded)
+        if reason is not None:
+            raise IncompleteInputError(
+                f"the guest does not accept what was collected: {reason}",
+                "nothing is written; ask another node, or one with debug_executionWitness",
+            )
     if not isinstance(identifier, bytes):
         # Who asks by number or tag means the chain; who asks by hash means that block, on the chain or not.
-        node.check_on_chain(loaded.number, loaded.block_hash)
-    if note is not None:
-        note(f"block {loaded.number}: executing in the guest")
-    verdict = pipeline.execute(loaded)
-    if not verdict.is_valid:
-        raise IncompleteInputError(
-            f"block {loaded.number}, 0x{loaded.block_hash.hex()}: the guest does not accept what was collected: {verdict.reason}",
-            "nothing is written; ask another node, or one with debug_executionWitness",
-        )
-    return loaded
+        node.check_on_chain(accepted.number, accepted.block_hash)
+    return accepted
 
 
 def fetch_input(

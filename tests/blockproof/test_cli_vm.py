@@ -164,7 +164,7 @@ def test_cache_clean(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(bytes(size))
     said = cli("cache", "clean", "--json").json
-    assert said == {"ok": True, "folder": str(tmp_path), "freed_bytes": 120, "freed": {"kernels": 100, "unfinished work": 20}}
+    assert said == {"ok": True, "folder": str(tmp_path), "freed_bytes": 120, "freed": {"kernels": 100, "answers of nodes": 0, "unfinished work": 20}}
     answer = cli("cache", "clean", "--all")
     assert answer.code == 0 and answer.out.startswith(f"freed 10 B in {tmp_path}: ")
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock")
