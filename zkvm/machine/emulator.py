@@ -83,7 +83,7 @@ class RunResult:
     regions:       see zkvm.machine.profile.
     touched_bytes: memory the program touched, in whole pages of 4 KiB.
     debug:         what it wrote to the debug channel, at most DEBUG_BYTE_LIMIT bytes and a notice.
-    executions:    (n,) uint64, steps per instruction of the program.
+    flow:          (n + 1,) uint64, what `executions` is the running sum of; see zkvm.machine.fast.execute.
     registers:     x0..x31 and the sink, at the end.
     pc:            where it halted.
     """
@@ -98,9 +98,14 @@ class RunResult:
     regions: tuple[RegionCount, ...]
     touched_bytes: int
     debug: bytes
-    executions: NDArray[np.uint64]
+    flow: NDArray[np.uint64]
     registers: tuple[int, ...]
     pc: int
+
+    @cached_property
+    def executions(self) -> NDArray[np.uint64]:
+        """(n,) uint64, steps per instruction of the program."""
+        return np.cumsum(self.flow[:-1], dtype=np.uint64)
 
     @cached_property
     def instructions(self) -> dict[str, int]:
@@ -124,7 +129,7 @@ class Emulator:
     """
     One run in progress. `advance` executes until the program halts or the kernel's budget is spent.
 
-    Attributes are the kernel's arrays (zkvm.machine.fast); shards adjust `left`, `state` and the `first_*` arrays.
+    Attributes are the kernel's arrays (zkvm.machine.fast); shards adjust `left`, `state` and `first_touch`.
     """
 
     def __init__(
@@ -133,7 +138,7 @@ class Emulator:
         private_input: bytes,
         limits: Limits,
         on_debug: Callable[[bytes], None] | None = None,
-        first_touch_capacity: int = 1,
+        touch_limit: int | None = None,
     ) -> None:
         input_limit = min(limits.input_bytes, memory_map.INPUT_LENGTH_LIMIT)
         if len(private_input) > input_limit:
@@ -150,23 +155,25 @@ class Emulator:
         self.state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
         self.state[fast.PC] = program.entry
         self.state[fast.SHARD] = 1
-        self.state[fast.TOUCHED_LIMIT] = _FOREVER
+        # Touching is noted page by page unless shards ask for doublewords.
+        self.state[fast.GRAIN] = fast.PAGE_GRAIN if touch_limit is None else 0
+        touch_limit = _PAGE_COUNT + fast.PRECOMPILE_TOUCH_LIMIT if touch_limit is None else touch_limit
+        self.state[fast.TOUCHED_LIMIT] = touch_limit
         self.state[fast.PAGE_LIMIT] = limits.memory_bytes // memory_map.PAGE_BYTES
         self.left = np.full(fast.COUNTER_COUNT, _FOREVER, dtype=np.int64)
         self.budget = self.left.copy()
         """What `left` was at the start of the shard."""
         self.clk_limit = _FOREVER
         """No step of this shard begins at or after this time."""
-        self.executions = np.zeros(len(program.words), dtype=np.uint64)
+        self.flow = np.zeros(len(program.words) + 1, dtype=np.uint64)
         self.last_shard = sparse_array(_DOUBLEWORD_COUNT, np.uint16)
         self.page_is_touched = np.zeros(_PAGE_COUNT, dtype=np.uint8)
-        self.first_address = np.zeros(first_touch_capacity, dtype=np.uint32)
-        self.first_value = np.zeros(first_touch_capacity, dtype=np.uint64)
-        self.first_previous = np.zeros(first_touch_capacity, dtype=np.uint16)
+        self.first_touch = sparse_array(2 * touch_limit, np.uint64)
 
         self.rows_before = np.zeros(FAMILY_COUNT, dtype=np.int64)
         """Rows per family of the shards that are finished."""
-        self.executions_before = np.zeros(len(program.words), dtype=np.uint64)
+        self.flow_before: NDArray[np.uint64] | None = None
+        """The sum of `flow` over the shards that are finished."""
         self.regions = RegionTally()
         self.host_calls: dict[Syscall, int] = {}
         self.debug = bytearray()
@@ -206,8 +213,8 @@ class Emulator:
             with np.errstate(over="ignore"):
                 reason = fast.execute(
                     self.program.packed, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
-                    self._io, self.executions, self.last_shard, self.page_is_touched,
-                    self.first_address, self.first_value, self.first_previous, *self._unused,
+                    self._io, self.flow, self.last_shard, self.page_is_touched,
+                    self.first_touch, *self._unused,
                 )  # fmt: skip
             if reason == fast.HALTED:
                 self._count_call(Syscall.EXIT)
@@ -243,7 +250,7 @@ class Emulator:
             regions=self.regions.counts(rows),
             touched_bytes=self.touched_bytes(),
             debug=bytes(self.debug),
-            executions=self.executions_before + self.executions,
+            flow=self.flow if self.flow_before is None else self.flow_before + self.flow,
             registers=tuple(int(value) for value in self.registers[:REGISTER_COUNT]),
             pc=self.pc,
         )

@@ -22,11 +22,19 @@ from zkvm.isa.instructions import (
     Family,
     Format,
     Operation,
+    memory_family,
     touched_registers,
 )
 from zkvm.kernels.policy import kernel
 from zkvm.machine import memory_map
-from zkvm.machine.events import EVENT, PRECOMPILE_READS, PRECOMPILE_WRITES
+from zkvm.machine.events import (
+    CROSSING_EVENT,
+    EVENT,
+    MEMORY_EVENT,
+    PRECOMPILE_READS,
+    PRECOMPILE_WRITES,
+    STEP_EVENT,
+)
 from zkvm.machine.fast_precompiles import (
     RESULT,
     arith256,
@@ -59,6 +67,8 @@ SNAPSHOT_MISMATCH: Final = 11
 
 _DONE: Final = -1
 """Of helpers: no reason to stop."""
+_UNTOUCHED_OPERAND: Final = -2
+"""Of `_call_precompile`: the doubleword in DETAIL is to be touched, and the call to be made again."""
 
 # --- the state array: scalars that outlive a call ---------------------------------------------------------------------
 PC: Final = 0
@@ -73,13 +83,16 @@ TOUCHED: Final = 5
 """`execute` only: doublewords touched first in this shard."""
 TOUCHED_LIMIT: Final = 6
 """`execute` only: a shard ends before a step that could bring TOUCHED above this."""
-IS_RECORDING: Final = 7
-"""`execute` only: whether first touches are written down."""
-PAGES: Final = 8
-PAGE_LIMIT: Final = 9
-MISALIGNED: Final = 10
+PAGES: Final = 7
+PAGE_LIMIT: Final = 8
+MISALIGNED: Final = 9
 """`execute` only: loads and stores whose address is not a multiple of their size."""
+GRAIN: Final = 10
+"""`execute` only: touching is noted per 2^GRAIN doublewords: 0 where shards are planned, else up to PAGE_GRAIN."""
 STATE_WORDS: Final = 16
+
+PAGE_GRAIN: Final = 9
+"""log2 of the doublewords in a page; every region is whole pages."""
 
 PRECOMPILE_TOUCH_LIMIT: Final = 40
 """More doublewords than any single step touches."""
@@ -105,23 +118,24 @@ def pack_instructions(decoded: NDArray[np.void], words: NDArray[np.uint32]) -> N
     """
     The interpreter's form of a program.
 
-    decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n,) uint64; of instruction i, word 2i holds
-    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family, the
-    shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds the
-    immediate, or the unsupported word itself.
+    decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n + 2,) uint64; of instruction i, word 2i holds
+    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family,
+    the shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds
+    the immediate, or the unsupported word itself. The last two words are the mark of what lies outside.
     """
-    packed = np.empty((len(decoded), _INSTRUCTION_WORDS), dtype=np.uint64)
-    packed[:, 0] = _WORD_OF_MNEMONIC[decoded["mnemonic"]]
+    packed = np.empty((len(decoded) + 1, _INSTRUCTION_WORDS), dtype=np.uint64)
+    packed[:-1, 0] = _WORD_OF_MNEMONIC[decoded["mnemonic"]]
     # Registers that an instruction does not access are 0 in the decoded form.
     for name, position in (("rs1", _U8), ("rs2", _U16), ("rd", _U24)):
-        packed[:, 0] |= decoded[name].astype(np.uint64) << position
-    packed[:, 1] = np.where(decoded["operation"] == 0, words, decoded["immediate"])
+        packed[:-1, 0] |= decoded[name].astype(np.uint64) << position
+    packed[:-1, 1] = np.where(decoded["operation"] == 0, words, decoded["immediate"])
+    packed[-1] = _OUTSIDE, 0
     return packed.reshape(-1)
 
 
 def register_mask(code: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """(n,) uint64 of packed instructions: bit r of word i says whether instruction i accesses register r, 0..32."""
-    first = code[::_INSTRUCTION_WORDS]
+    first = code[:-_INSTRUCTION_WORDS:_INSTRUCTION_WORDS]
     mask = np.zeros(len(first), dtype=np.uint64)
     for position in (_U8, _U16, _U24):
         # Slots above 32 are no registers; whoever reads the mask looks at 33 bits.
@@ -135,8 +149,14 @@ _U1 = np.uint64(1)
 _U2 = np.uint64(2)
 _U3 = np.uint64(3)
 _U4 = np.uint64(4)
+_U5 = np.uint64(5)
+_U6 = np.uint64(6)
 _U7 = np.uint64(7)
 _U8 = np.uint64(8)
+_U9 = np.uint64(9)
+_U10 = np.uint64(10)
+_U11 = np.uint64(11)
+_U12 = np.uint64(12)
 _U16 = np.uint64(16)
 _U24 = np.uint64(24)
 _U32 = np.uint64(32)
@@ -152,7 +172,7 @@ _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _SIGN = np.uint64(1 << 63)
 
 _DOUBLEWORD_COUNT = np.uint64(1 << (memory_map.ADDRESS_BITS - 3))
-_PAGE_SHIFT = np.uint64(9)
+_PAGE_SHIFT = np.uint64(PAGE_GRAIN)
 # DATA, INPUT and OUTPUT are neighbours: two ranges of doublewords are readable.
 _LOWER_START = np.uint64(memory_map.DATA_START >> 3)
 _LOWER_END = np.uint64(memory_map.OUTPUT_END >> 3)
@@ -173,10 +193,11 @@ _MULHU, _MULW = int(Operation.MULHU), int(Operation.MULW)
 _DIV, _DIVU, _REM, _REMU = int(Operation.DIV), int(Operation.DIVU), int(Operation.REM), int(Operation.REMU)
 _DIVW, _DIVUW, _REMW, _REMUW = int(Operation.DIVW), int(Operation.DIVUW), int(Operation.REMW), int(Operation.REMUW)
 _LOAD, _STORE, _ECALL = int(Operation.LB), int(Operation.SB), int(Operation.ECALL)
+_OUTSIDE: Final = 1 + max(Operation)
+"""In packed code: stands behind the last instruction and for every pc outside of TEXT."""
 
-_LOAD_DOUBLE, _STORE_DOUBLE = int(Family.LOAD_DOUBLE), int(Family.STORE_DOUBLE)
-_LOAD_NARROW, _STORE_NARROW = int(Family.LOAD_NARROW), int(Family.STORE_NARROW)
 _CROSSING, _ECALL_FAMILY = int(Family.MEMORY_CROSSING), int(Family.ECALL)
+_BRANCH, _JUMP = int(Family.BRANCH), int(Family.JUMP)
 
 _EXIT, _DEBUG_WRITE = np.uint64(Syscall.EXIT), np.uint64(Syscall.DEBUG_WRITE)
 _REGION_BEGIN, _REGION_END = np.uint64(Syscall.REGION_BEGIN), np.uint64(Syscall.REGION_END)
@@ -202,6 +223,8 @@ def _words_of_mnemonics() -> NDArray[np.uint64]:
             shift = 64 - 8 * ACCESS_BYTES[line.operation]
             extension = int(line.operation in (Operation.LB, Operation.LH, Operation.LW))
             operation = _STORE if line.format == Format.S else _LOAD
+            # In all but crossing cases.
+            family = int(memory_family(line.operation, 0))
         else:
             family = int(FAMILY_OF_OPERATION[line.operation])
         registers = 0
@@ -216,6 +239,9 @@ def _words_of_mnemonics() -> NDArray[np.uint64]:
 _WORD_OF_MNEMONIC = _words_of_mnemonics()
 
 _EVENT_WORDS = np.array([EVENT[family].itemsize // 8 for family in Family] + [0], dtype=np.uint64)
+_STEP_WORDS = np.uint64(STEP_EVENT.itemsize // 8)
+_MEMORY_WORDS = np.uint64(MEMORY_EVENT.itemsize // 8)
+_CROSSING_WORDS = np.uint64(CROSSING_EVENT.itemsize // 8)
 
 
 @kernel(inline=True)
@@ -248,41 +274,6 @@ def _remainder(a, b):
 
 
 @kernel
-def touch(
-    doubleword: np.uint64,
-    memory: NDArray[np.uint64],
-    last_shard: NDArray[np.uint16],
-    page_is_touched: NDArray[np.uint8],
-    state: NDArray[np.uint64],
-    first_address: NDArray[np.uint32],
-    first_value: NDArray[np.uint64],
-    first_previous: NDArray[np.uint16],
-) -> int:
-    """
-    Marks a doubleword, not yet touched in this shard, as touched. Returns _DONE, MEMORY_FAULT or MEMORY_LIMIT.
-
-    Arrays as in `execute`. Room for one more first touch is the caller's to see to.
-    """
-    is_lower = _LOWER_START <= doubleword < _LOWER_END
-    if not (is_lower or _UPPER_START <= doubleword < _UPPER_END):
-        return MEMORY_FAULT
-    page = doubleword >> _PAGE_SHIFT
-    if page_is_touched[page] == 0:
-        if state[PAGES] >= state[PAGE_LIMIT]:
-            return MEMORY_LIMIT
-        page_is_touched[page] = 1
-        state[PAGES] += _U1
-    position = state[TOUCHED]
-    if state[IS_RECORDING] != _U0:
-        first_address[position] = doubleword
-        first_value[position] = memory[doubleword]
-        first_previous[position] = last_shard[doubleword]
-    state[TOUCHED] = position + _U1
-    last_shard[doubleword] = state[SHARD]
-    return _DONE
-
-
-@kernel
 def _compute(precompile, io):
     """Runs precompile 0..5 on the operands in io; False where they have no result."""
     if precompile == 0:
@@ -302,12 +293,12 @@ def _compute(precompile, io):
 
 @kernel
 def _call_precompile(
-    is_tracing, number, a0, a1, memory, state, left, io,
-    last_shard, page_is_touched, first_address, first_value, first_previous,
-    last_touch, events, cursor,
-):  # fmt: skip
+    is_tracing, is_again, number, a0, a1, memory, state, left, io, last_shard, last_touch, events, cursor
+):
     """
-    One precompile call of `execute` or, if is_tracing, of `trace`: checks, result, events. Returns _DONE or a reason.
+    One precompile call of `execute` or, if is_tracing, of `trace`: checks, result, events.
+
+    Returns _DONE, a reason to stop or _UNTOUCHED_OPERAND. is_again: it returned that for this very call before.
 
     Unlike in the interpreter, is_tracing is no compile-time constant: numba does not find a kernel in its cache again
     that closes over another kernel, so there is one for both.
@@ -325,7 +316,7 @@ def _call_precompile(
     if uses_a1 and a1 & _U7:
         state[DETAIL] = a1
         return MISALIGNED_POINTER
-    if not is_tracing and state[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > state[TOUCHED_LIMIT]:
+    if not (is_tracing or is_again) and state[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > state[TOUCHED_LIMIT]:
         return BUDGET_SPENT
 
     extent_0, extent_1 = max(read_0, write_0), max(read_1, write_1)
@@ -338,13 +329,9 @@ def _call_precompile(
         if is_tracing:
             if last_touch[doubleword] == 0:
                 return SNAPSHOT_MISMATCH
-        elif np.uint64(last_shard[doubleword]) != state[SHARD]:
-            reason = touch(
-                doubleword, memory, last_shard, page_is_touched, state, first_address, first_value, first_previous
-            )
-            if reason != _DONE:
-                state[DETAIL] = doubleword << _U3
-                return reason
+        elif np.uint64(last_shard[doubleword >> state[GRAIN]]) != state[SHARD]:
+            state[DETAIL] = doubleword
+            return _UNTOUCHED_OPERAND
     if read_1 > 0 and a1 - a0 + np.uint64(8 * read_1) - _U1 < np.uint64(8 * (read_0 + read_1)) - _U1:
         state[DETAIL] = a1
         return OVERLAPPING_OPERANDS
@@ -410,150 +397,203 @@ def access_registers(last_access, rs1, rs2, rd, clk):
     return previous_rs1, previous_rs2, previous_rd
 
 
+@kernel(inline=True)
+def extend(top, shift, packed):
+    """A load's result from the bytes it loads, which stand at the top of a word."""
+    return np.uint64(np.int64(top) >> np.int64(shift)) if packed >> _U48 & _U1 else top >> shift
+
+
+@kernel(inline=True)
+def write_step(events, row, last_access, clk, pc, index, rs1, rs2, rd, a, b, result, rd_old):
+    """Writes the words that every step's event begins with (STEP_EVENT) at events[row]."""
+    previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
+    events[row] = clk | pc << _U32
+    events[row + _U1] = index | previous_rs1 << _U32
+    events[row + _U2] = previous_rs2 | previous_rd << _U32
+    events[row + _U3] = a
+    events[row + _U4] = b
+    events[row + _U5] = result
+    events[row + _U6] = rd_old
+
+
+@kernel(inline=True)
+def write_memory(events, row, doubleword, time, old, new):
+    """Writes the words that follow in a load's or store's event (MEMORY_EVENT). time: of `reach`."""
+    events[row + _U7] = doubleword | ((time - _U2) & _LOW32) << _U32
+    events[row + _U8] = old
+    events[row + _U9] = new
+
+
+# What is left of a step once its operation is done.
+_COMPUTED: Final = 0
+"""A result goes to rd."""
+_BRANCHED: Final = 1
+_CALLED: Final = 2
+"""An ecall has done its work."""
+_HELD: Final = 3
+"""A load or store that reaches into a second doubleword, is a first touch, or cannot be done, is still all to do."""
+_UNTOUCHED: Final = 4
+"""Memory is to be touched, and the instruction to be tried again."""
+
+
 def _make_interpreter(is_tracing: bool) -> Any:
     """`execute` or `trace`: the branches of the other fall away when compiled."""
 
     @kernel
     def interpret(
         code, text_start, memory, registers, state, left, io,
-        executions, last_shard, page_is_touched, first_address, first_value, first_previous,
+        flow, last_shard, page_is_touched, first_touch,
         last_access, last_touch, events, cursor,
     ):  # fmt: skip
-        text_size = np.uint64(code.size // _INSTRUCTION_WORDS) * _U4
-        pc, clk, clk_limit = state[PC], state[CLK], state[CLK_LIMIT]
-        shard = state[SHARD]
+        # `at`: where the instruction stands in `code`. Outside of TEXT that is `end`, and `stray` is the pc.
+        end = np.uint64(code.size) - _U2
+        stray = state[PC]
+        at = min((stray - text_start) >> _U1, end)
+        if at < end:
+            stray = text_start + (end << _U1)
+        clk, clk_limit = state[CLK], state[CLK_LIMIT]
+        shard, grain = state[SHARD], state[GRAIN]
+        if not is_tracing:
+            flow[at >> _U1] += _U1
         reason = BUDGET_SPENT
+        # When a precompile call was last found to have untouched operands.
+        again_clk = _ALL
         while clk < clk_limit:
-            offset = pc - text_start
-            if offset >= text_size:
-                state[DETAIL] = pc
-                reason = MEMORY_FAULT
-                break
-            index = offset >> _U2
-            packed = code[index << _U1]
-            immediate = code[(index << _U1) + _U1]
+            packed = code[at]
+            immediate = code[at + _U1]
             operation = np.int64(packed & _BYTE)
             rs1 = packed >> _U8 & _BYTE
             rs2 = packed >> _U16 & _BYTE
             rd = packed >> _U24 & _BYTE
-            family = packed >> _U32 & _BYTE
-            if left[family] == (np.int64(cursor[family]) if is_tracing else 0):
-                break
             a = registers[rs1]
             register_b = registers[rs2]
             # Of the two, one is always 0: an unaccessed register reads 0, and register forms have no immediate.
             b = register_b + immediate
-            next_pc = pc + _U4
+            rest = _COMPUTED
+            result = _U0
+            is_taken = False
+            address = a + immediate
+            doubleword = address >> _U3
 
             if operation == _ADD:
                 result = a + b
-            elif operation == _LOAD or operation == _STORE:
-                address = a + immediate
+            elif operation == _LOAD:
                 shift = packed >> _U40 & _BYTE
-                doubleword = address >> _U3
                 bit = (address & _U7) << _U3
-                if doubleword >= _DOUBLEWORD_COUNT:
-                    state[DETAIL] = address
-                    reason = MEMORY_FAULT
-                    break
-                is_load = operation == _LOAD
-                is_crossing = bit > shift
-                if is_crossing:
-                    memory_family = _CROSSING
-                elif shift == _U0:
-                    memory_family = _LOAD_DOUBLE if is_load else _STORE_DOUBLE
+                family = packed >> _U32 & _BYTE
+                row = cursor[family] if is_tracing else _U0
+                time = _U0
+                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and left[family] != np.int64(row)
+                if is_ready:
+                    if is_tracing:
+                        time = np.uint64(last_touch[doubleword])
+                        is_ready = time != _U0
+                    else:
+                        is_ready = np.uint64(last_shard[doubleword >> grain]) == shard
+                if not is_ready:
+                    rest = _HELD
                 else:
-                    memory_family = _LOAD_NARROW if is_load else _STORE_NARROW
-                if left[memory_family] == (np.int64(cursor[memory_family]) if is_tracing else 0):
-                    break
-                upper = doubleword + _U1
-                if is_crossing and upper >= _DOUBLEWORD_COUNT:
-                    state[DETAIL] = address
-                    reason = MEMORY_FAULT
-                    break
-
-                if is_tracing:
-                    time = np.uint64(last_touch[doubleword])
-                    upper_time = np.uint64(last_touch[upper]) if is_crossing else _U1
-                    if time == _U0 or upper_time == _U0:
-                        reason = SNAPSHOT_MISMATCH
-                        break
-                    last_touch[doubleword] = clk + _U4
-                    if is_crossing:
-                        last_touch[upper] = clk + _U4
+                    if is_tracing:
+                        last_touch[doubleword] = clk + _U4
+                    old = memory[doubleword]
+                    result = extend(old >> bit << shift, shift, packed)
+                    if is_tracing:
+                        cursor[family] = row + _MEMORY_WORDS
+                        write_step(
+                            events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
+                            rs1, rs2, rd, a, _U0, result, registers[rd],
+                        )  # fmt: skip
+                        write_memory(events, row, doubleword, time, old, old)
+                    else:
+                        left[family] -= 1
+                        if bit & (_U63 - shift):
+                            state[MISALIGNED] += _U1
+                    registers[rd] = result
+                    at += _U2
+                    clk += _U4
+                    continue
+            elif operation == _STORE:
+                shift = packed >> _U40 & _BYTE
+                bit = (address & _U7) << _U3
+                family = packed >> _U32 & _BYTE
+                row = cursor[family] if is_tracing else _U0
+                time = _U0
+                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and left[family] != np.int64(row)
+                if is_ready:
+                    if is_tracing:
+                        time = np.uint64(last_touch[doubleword])
+                        is_ready = time != _U0
+                    else:
+                        is_ready = np.uint64(last_shard[doubleword >> grain]) == shard
+                if not is_ready:
+                    rest = _HELD
                 else:
-                    is_new = np.uint64(last_shard[doubleword]) != shard
-                    if is_crossing:
-                        is_new |= np.uint64(last_shard[upper]) != shard
-                    if is_new:
-                        if state[TOUCHED] + _U2 > state[TOUCHED_LIMIT]:
-                            break
-                        stop = _DONE
-                        if np.uint64(last_shard[doubleword]) != shard:
-                            stop = touch(
-                                doubleword, memory, last_shard, page_is_touched, state,
-                                first_address, first_value, first_previous,
-                            )  # fmt: skip
-                        if stop == _DONE and is_crossing and np.uint64(last_shard[upper]) != shard:
-                            stop = touch(
-                                upper, memory, last_shard, page_is_touched, state,
-                                first_address, first_value, first_previous,
-                            )  # fmt: skip
-                        if stop != _DONE:
-                            state[DETAIL] = address
-                            reason = stop
-                            break
-                    # (64 - shift) / 8 bytes: the low bits of an address that is a multiple of it are 0.
-                    if address & (((_U64 - shift) >> _U3) - _U1):
-                        state[MISALIGNED] += _U1
-
-                old = memory[doubleword]
-                new = old
-                upper_old = _U0
-                upper_new = _U0
-                if is_crossing:
-                    upper_old = memory[upper]
-                    upper_new = upper_old
-                if is_load:
-                    raw = old >> bit
-                    if is_crossing:
-                        raw |= upper_old << (_U64 - bit)
-                    top = raw << shift
-                    result = np.uint64(np.int64(top) >> np.int64(shift)) if packed >> _U48 & _U1 else top >> shift
-                else:
+                    if is_tracing:
+                        last_touch[doubleword] = clk + _U4
                     mask = _ALL >> shift
+                    old = memory[doubleword]
                     new = old & ~(mask << bit) | (register_b & mask) << bit
+                    if is_tracing:
+                        cursor[family] = row + _MEMORY_WORDS
+                        write_step(
+                            events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
+                            rs1, rs2, rd, a, register_b, _U0, _U0,
+                        )  # fmt: skip
+                        write_memory(events, row, doubleword, time, old, new)
+                    else:
+                        left[family] -= 1
+                        if bit & (_U63 - shift):
+                            state[MISALIGNED] += _U1
                     memory[doubleword] = new
-                    if is_crossing:
-                        rest = _U64 - bit
-                        upper_new = upper_old & ~(mask >> rest) | (register_b & mask) >> rest
-                        memory[upper] = upper_new
-                    result = _U0
+                    at += _U2
+                    clk += _U4
+                    continue
+            elif operation == _BEQ:
+                is_taken = a == register_b
+                rest = _BRANCHED
+            elif operation == _BNE:
+                is_taken = a != register_b
+                rest = _BRANCHED
+            elif operation == _BLT:
+                is_taken = np.int64(a) < np.int64(register_b)
+                rest = _BRANCHED
+            elif operation == _BGE:
+                is_taken = np.int64(a) >= np.int64(register_b)
+                rest = _BRANCHED
+            elif operation == _BLTU:
+                is_taken = a < register_b
+                rest = _BRANCHED
+            elif operation == _BGEU:
+                is_taken = a >= register_b
+                rest = _BRANCHED
+            elif operation == _JAL or operation == _JALR:
+                if left[_JUMP] == (np.int64(cursor[_JUMP]) if is_tracing else 0):
+                    break
+                # JAL reads no register: a = 0 and its immediate is the target, which is even.
+                target = address & ~_U1
+                if target & _U3:
+                    state[DETAIL] = target
+                    reason = MISALIGNED_JUMP
+                    break
+                result = text_start + (at << _U1) + _U4
                 if is_tracing:
-                    at = cursor[memory_family]
-                    cursor[memory_family] = at + _EVENT_WORDS[memory_family]
-                    previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
-                    events[at] = clk | pc << _U32
-                    events[at + _U1] = index | previous_rs1 << _U32
-                    events[at + _U2] = previous_rs2 | previous_rd << _U32
-                    events[at + _U3] = a
-                    events[at + _U4] = register_b
-                    events[at + np.uint64(5)] = result
-                    events[at + np.uint64(6)] = registers[rd]
-                    events[at + np.uint64(7)] = doubleword | ((time - _U2) & _LOW32) << _U32
-                    events[at + np.uint64(8)] = old
-                    events[at + np.uint64(9)] = new
-                    if is_crossing:
-                        events[at + np.uint64(10)] = upper_old
-                        events[at + np.uint64(11)] = upper_new
-                        events[at + np.uint64(12)] = (upper_time - _U2) & _LOW32
+                    row = cursor[_JUMP]
+                    cursor[_JUMP] = row + _STEP_WORDS
+                    write_step(
+                        events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
+                        rs1, rs2, rd, a, target, result, registers[rd],
+                    )  # fmt: skip
                 else:
-                    left[memory_family] -= 1
-                    executions[index] += _U1
+                    left[_JUMP] -= 1
+                    flow[(at >> _U1) + _U1] -= _U1
                 registers[rd] = result
-                registers[NO_RD] = _U0
-                pc = next_pc
                 clk += _U4
+                at = (target - text_start) >> _U1
+                if at >= end:
+                    at = end
+                    stray = target
+                if not is_tracing:
+                    flow[at >> _U1] += _U1
                 continue
             elif operation == _SUB:
                 result = a - b
@@ -583,36 +623,6 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 result = np.uint64(np.int64(a) < np.int64(b))
             elif operation == _SLTU:
                 result = np.uint64(a < b)
-            elif _BEQ <= operation <= _BGEU:
-                b = register_b
-                if operation == _BEQ:
-                    is_taken = a == b
-                elif operation == _BNE:
-                    is_taken = a != b
-                elif operation == _BLT:
-                    is_taken = np.int64(a) < np.int64(b)
-                elif operation == _BGE:
-                    is_taken = np.int64(a) >= np.int64(b)
-                elif operation == _BLTU:
-                    is_taken = a < b
-                else:
-                    is_taken = a >= b
-                if is_taken:
-                    if immediate & _U3:
-                        state[DETAIL] = immediate
-                        reason = MISALIGNED_JUMP
-                        break
-                    next_pc = immediate
-                result = next_pc
-            elif operation == _JAL or operation == _JALR:
-                # JAL reads no register: a = 0 and its immediate is the target, which is even.
-                b = (a + immediate) & ~_U1
-                if b & _U3:
-                    state[DETAIL] = b
-                    reason = MISALIGNED_JUMP
-                    break
-                result = next_pc
-                next_pc = b
             elif operation == _MUL:
                 result = a * b
             elif operation == _MULHU:
@@ -643,16 +653,23 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 divisor = b & _LOW32
                 result = _extend_32((a & _LOW32) % divisor if divisor != _U0 else a)
             elif operation == _ECALL:
+                if left[_ECALL_FAMILY] == (np.int64(cursor[_ECALL_FAMILY]) if is_tracing else 0):
+                    break
                 number, a0, a1 = registers[17], registers[10], registers[11]
                 stop = _DONE
+                rest = _CALLED
                 if _FIRST_PRECOMPILE <= number <= _LAST_PRECOMPILE:
-                    state[PC], state[CLK] = pc, clk
+                    state[PC], state[CLK] = text_start + (at << _U1), clk
                     stop = _call_precompile(
-                        is_tracing, number, a0, a1, memory, state, left, io,
-                        last_shard, page_is_touched, first_address, first_value, first_previous,
-                        last_touch, events, cursor,
+                        is_tracing, again_clk == clk, number, a0, a1, memory, state, left, io,
+                        last_shard, last_touch, events, cursor,
                     )  # fmt: skip
-                    if stop != _DONE:
+                    if stop == _UNTOUCHED_OPERAND:
+                        again_clk = clk
+                        doubleword = last = state[DETAIL]
+                        address = doubleword << _U3
+                        rest = _UNTOUCHED
+                    elif stop != _DONE:
                         reason = stop
                         break
                 elif number == _EXIT:
@@ -665,55 +682,176 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     state[DETAIL] = number
                     reason = UNKNOWN_SYSCALL
                     break
-                if is_tracing:
-                    at = cursor[_ECALL_FAMILY]
-                    cursor[_ECALL_FAMILY] = at + _EVENT_WORDS[_ECALL_FAMILY]
-                    events[at] = clk | pc << _U32
-                    events[at + _U1] = index | last_access[17] << _U32
-                    events[at + _U2] = last_access[10] | last_access[11] << _U32
-                    events[at + _U3] = number
-                    events[at + _U4] = a0
-                    events[at + np.uint64(5)] = a1
-                    last_access[17] = clk
-                    last_access[10] = clk + _U1
-                    last_access[11] = clk + _U2
-                else:
-                    left[_ECALL_FAMILY] -= 1
-                    executions[index] += _U1
-                clk += _U8
-                if stop == HALTED:
-                    reason = HALTED
-                    break
-                pc = next_pc
-                if stop != _DONE:
-                    reason = stop
-                    break
-                continue
+            elif operation == _OUTSIDE:
+                state[DETAIL] = stray
+                reason = MEMORY_FAULT
+                break
             else:
                 state[DETAIL] = immediate
                 reason = UNSUPPORTED_INSTRUCTION
                 break
 
-            if is_tracing:
-                at = cursor[family]
-                cursor[family] = at + _U7
-                previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
-                events[at] = clk | pc << _U32
-                events[at + _U1] = index | previous_rs1 << _U32
-                events[at + _U2] = previous_rs2 | previous_rd << _U32
-                events[at + _U3] = a
-                events[at + _U4] = b
-                events[at + np.uint64(5)] = result
-                events[at + np.uint64(6)] = registers[rd]
+            if rest == _COMPUTED:
+                family = packed >> _U32 & _BYTE
+                if is_tracing:
+                    row = cursor[family]
+                    if left[family] == np.int64(row):
+                        break
+                    cursor[family] = row + _STEP_WORDS
+                    write_step(
+                        events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
+                        rs1, rs2, rd, a, b, result, registers[rd],
+                    )  # fmt: skip
+                else:
+                    if left[family] == 0:
+                        break
+                    left[family] -= 1
+                registers[rd] = result
+                at += _U2
+                clk += _U4
+            elif rest == _BRANCHED:
+                if left[_BRANCH] == (np.int64(cursor[_BRANCH]) if is_tracing else 0):
+                    break
+                result = text_start + (at << _U1) + _U4
+                if is_taken:
+                    if immediate & _U3:
+                        state[DETAIL] = immediate
+                        reason = MISALIGNED_JUMP
+                        break
+                    result = immediate
+                if is_tracing:
+                    row = cursor[_BRANCH]
+                    cursor[_BRANCH] = row + _STEP_WORDS
+                    write_step(
+                        events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
+                        rs1, rs2, rd, a, register_b, result, _U0,
+                    )  # fmt: skip
+                else:
+                    left[_BRANCH] -= 1
+                at += _U2
+                clk += _U4
+                if is_taken:
+                    if not is_tracing:
+                        flow[at >> _U1] -= _U1
+                    at = (immediate - text_start) >> _U1
+                    if at >= end:
+                        at = end
+                        stray = immediate
+                    if not is_tracing:
+                        flow[at >> _U1] += _U1
+            elif rest == _CALLED:
+                if is_tracing:
+                    row = cursor[_ECALL_FAMILY]
+                    cursor[_ECALL_FAMILY] = row + _EVENT_WORDS[_ECALL_FAMILY]
+                    events[row] = clk | (text_start + (at << _U1)) << _U32
+                    events[row + _U1] = at >> _U1 | last_access[17] << _U32
+                    events[row + _U2] = last_access[10] | last_access[11] << _U32
+                    events[row + _U3] = number
+                    events[row + _U4] = a0
+                    events[row + _U5] = a1
+                    last_access[17] = clk
+                    last_access[10] = clk + _U1
+                    last_access[11] = clk + _U2
+                else:
+                    left[_ECALL_FAMILY] -= 1
+                clk += _U8
+                at += _U2
+                if stop != _DONE:
+                    reason = stop
+                    break
             else:
-                left[family] -= 1
-                executions[index] += _U1
-            registers[rd] = result
-            registers[NO_RD] = _U0
-            pc = next_pc
-            clk += _U4
+                if rest == _HELD:
+                    shift = packed >> _U40 & _BYTE
+                    bit = (address & _U7) << _U3
+                    is_crossing = bit > shift
+                    family = np.uint64(_CROSSING) if is_crossing else packed >> _U32 & _BYTE
+                    last = doubleword + np.uint64(is_crossing)
+                    row = cursor[family] if is_tracing else _U0
+                    if doubleword >= _DOUBLEWORD_COUNT:
+                        state[DETAIL] = address
+                        reason = MEMORY_FAULT
+                        break
+                    if left[family] == np.int64(row):
+                        break
+                    if last >= _DOUBLEWORD_COUNT:
+                        state[DETAIL] = address
+                        reason = MEMORY_FAULT
+                        break
+                    time, last_time = _U0, _U0
+                    if is_tracing:
+                        time, last_time = np.uint64(last_touch[doubleword]), np.uint64(last_touch[last])
+                        if time == _U0 or last_time == _U0:
+                            reason = SNAPSHOT_MISMATCH
+                            break
+                    elif (
+                        np.uint64(last_shard[doubleword >> grain]) != shard
+                        or np.uint64(last_shard[last >> grain]) != shard
+                    ):
+                        if state[TOUCHED] + _U2 > state[TOUCHED_LIMIT]:
+                            break
+                        rest = _UNTOUCHED
+                if rest == _HELD:
+                    low, high = memory[doubleword], memory[last]
+                    new_low, new_high = low, high
+                    is_load = operation == _LOAD
+                    if is_load:
+                        result = extend((low >> bit | high << (_U64 - bit)) << shift, shift, packed)
+                    else:
+                        mask = _ALL >> shift
+                        new_low = low & ~(mask << bit) | (register_b & mask) << bit
+                        new_high = high & ~(mask >> (_U64 - bit)) | (register_b & mask) >> (_U64 - bit)
+                        memory[doubleword] = new_low
+                        memory[last] = new_high
+                    if is_tracing:
+                        last_touch[doubleword] = clk + _U4
+                        last_touch[last] = clk + _U4
+                        cursor[_CROSSING] = row + _CROSSING_WORDS
+                        write_step(
+                            events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
+                            rs1, rs2, rd, a, register_b, result, registers[rd],
+                        )  # fmt: skip
+                        write_memory(events, row, doubleword, time, low, new_low)
+                        events[row + _U10] = high
+                        events[row + _U11] = new_high
+                        events[row + _U12] = (last_time - _U2) & _LOW32
+                    else:
+                        left[_CROSSING] -= 1
+                        state[MISALIGNED] += _U1
+                    if is_load:
+                        registers[rd] = result
+                    at += _U2
+                    clk += _U4
+                elif not is_tracing:
+                    # Touches doubleword to last; then the instruction is tried again.
+                    while doubleword <= last:
+                        if np.uint64(last_shard[doubleword >> grain]) != shard:
+                            page = doubleword >> _PAGE_SHIFT
+                            is_lower = _LOWER_START <= doubleword < _LOWER_END
+                            if not (is_lower or _UPPER_START <= doubleword < _UPPER_END):
+                                reason = MEMORY_FAULT
+                                break
+                            if page_is_touched[page] == 0:
+                                if state[PAGES] >= state[PAGE_LIMIT]:
+                                    reason = MEMORY_LIMIT
+                                    break
+                                page_is_touched[page] = 1
+                                state[PAGES] += _U1
+                            row = state[TOUCHED] << _U1
+                            first_touch[row] = doubleword | np.uint64(last_shard[doubleword >> grain]) << _U32
+                            first_touch[row + _U1] = memory[doubleword]
+                            state[TOUCHED] += _U1
+                            last_shard[doubleword >> grain] = shard
+                        doubleword += _U1
+                    if reason != BUDGET_SPENT:
+                        state[DETAIL] = address
+                        break
 
-        state[PC], state[CLK] = pc, clk
+        if not is_tracing:
+            flow[at >> _U1] -= _U1
+        if reason == HALTED:
+            at -= _U2
+        state[PC] = text_start + (at << _U1) if at < end else stray
+        state[CLK] = clk
         return reason
 
     return interpret
@@ -723,18 +861,20 @@ execute = _make_interpreter(is_tracing=False)
 """
 Runs until a reason to stop; returns it. Integers are wrapped to 64 bits.
 
-code:            (2 n,) uint64 of `pack_instructions`; text_start: uint64, the byte address of instruction 0.
+code:            (2 n + 2,) uint64 of `pack_instructions`; text_start: uint64, the byte address of instruction 0.
 memory:          (2^29,) uint64, every doubleword by address.
 registers:       (REGISTER_SLOTS,) uint64.
 state:           (STATE_WORDS,) uint64, named above.
 left:            (COUNTER_COUNT,) int64, rows each family may still take; counted down. NO_FAMILY never runs out.
                  `trace` leaves it alone: there it holds the word of `events` that each family's cursor never passes.
 io:              (IO_WORDS,) uint64, scratch for precompiles.
-executions:      (n,) uint64, how often each instruction was executed; counted up.
-last_shard:      (2^29,) uint16, the last shard that touched each doubleword, 0 = none.
+flow:            (n + 1,) uint64, added to, mod 2^64: at i, how often control came to instruction i, less how often it
+                 left the one before; where it goes on in sequence it does neither. The sum of flow[: i + 1] is how often
+                 instruction i was executed.
+last_shard:      (2^29 >> GRAIN,) uint16, the last shard that touched each grain of doublewords, 0 = none.
 page_is_touched: (2^20,) uint8.
-first_address, first_value, first_previous: (at least TOUCHED_LIMIT,) uint32, uint64, uint16: each doubleword at its
-                 first touch in this shard, its value before, and the shard that touched it before.
+first_touch:     (at least 2 TOUCHED_LIMIT,) uint64: two words for each grain of doublewords at its first touch in this
+                 shard: a doubleword and, 2^32 times, the shard that touched the grain before; its value before.
 The remaining arguments belong to `trace`; any arrays of those types will do.
 """
 

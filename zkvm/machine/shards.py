@@ -211,9 +211,9 @@ def plan_shards(
     on_shard: called as each shard's snapshot lies on disk. Memory beyond the guest's own does not grow with the
     length of the run. Raises as `run` does, and ShardCountLimitReached after 65,535 shards.
     """
-    emulator = Emulator(
-        program, private_input, limits or Limits(), on_debug, first_touch_capacity=shard_limits.boundary_rows
-    )
+    # The boundary holds the registers as well.
+    touch_limit = shard_limits.boundary_rows - REGISTER_COUNT
+    emulator = Emulator(program, private_input, limits or Limits(), on_debug, touch_limit)
     planner = _Planner(emulator, shard_limits, folder)
     shards = []
     with emulator.debug_on_error():
@@ -238,9 +238,7 @@ class _Planner:
         self._index = 0
         for family, count in limits.rows.items():
             emulator.budget[family] = count
-        emulator.state[fast.IS_RECORDING] = 1
-        # The boundary holds the registers as well.
-        emulator.state[fast.TOUCHED_LIMIT] = limits.boundary_rows - REGISTER_COUNT
+        emulator.flow_before = np.zeros_like(emulator.flow)
         # An ecall that begins just below this ends below the limit.
         emulator.clk_limit = limits.clk - ECALL_TICKS
         self._register_previous = np.zeros(REGISTER_COUNT, dtype=np.uint32)
@@ -263,11 +261,12 @@ class _Planner:
     def end_shard(self, has_halted: bool) -> Shard:
         emulator = self._emulator
         rows = (emulator.budget - emulator.left)[:FAMILY_COUNT]
-        executed = np.flatnonzero(emulator.executions)
+        executed = np.flatnonzero(np.cumsum(emulator.flow[:-1], dtype=np.uint64))
         touched_bits = int(np.bitwise_or.reduce(self._register_mask[executed], initial=0))
         is_touched = np.array([touched_bits >> index & 1 for index in range(REGISTER_COUNT)], dtype=np.bool_)
         count = int(emulator.state[fast.TOUCHED])
-        address = emulator.first_address[:count]
+        first_touch = emulator.first_touch[: 2 * count].reshape(-1, 2)
+        address = first_touch[:, 0].astype(np.uint32)
         order = np.argsort(address)
         shard = Shard(
             index=self._index,
@@ -283,16 +282,16 @@ class _Planner:
             register_previous=self._register_previous.copy(),
             register_is_touched=is_touched,
             address=address[order],
-            first_value=emulator.first_value[:count][order],
-            previous_shard=emulator.first_previous[:count][order].astype(np.uint32),
+            first_value=first_touch[order, 1],
+            previous_shard=(first_touch[order, 0] >> np.uint64(32)).astype(np.uint32),
         )
         snapshot.save(snapshot_path(self._folder, self._index))
         self._register_previous[is_touched] = self._index
         # From here on, the emulator's totals hold this shard.
         emulator.rows_before += rows
         emulator.left[:] = emulator.budget
-        emulator.executions_before += emulator.executions
-        emulator.executions[:] = 0
+        emulator.flow_before += emulator.flow
+        emulator.flow[:] = 0
         return shard
 
     def write_image(self, private_input: NDArray[np.uint64]) -> None:
@@ -377,8 +376,7 @@ class Tracer:
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
         self._buffer = np.zeros(0, dtype=np.uint64)
         self._unused = (
-            np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8),
-            np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint16),
+            np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8), np.zeros(1, np.uint64),
         )  # fmt: skip
 
     def trace(self, snapshot: Snapshot) -> ShardTrace:
