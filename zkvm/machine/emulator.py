@@ -129,7 +129,7 @@ class Emulator:
     """
     One run in progress. `advance` executes until the program halts or the kernel's budget is spent.
 
-    Attributes are the kernel's arrays (zkvm.machine.fast); shards adjust `left`, `state` and `first_touch`.
+    Attributes are the kernel's arrays (zkvm.machine.fast); shards adjust `left` and `cells`.
     """
 
     def __init__(
@@ -151,16 +151,17 @@ class Emulator:
         first = memory_map.INPUT_START // 8
         self.memory[first : first + len(words)] = words
 
-        self.registers = np.zeros(fast.REGISTER_SLOTS, dtype=np.uint64)
-        self.state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
-        self.state[fast.PC] = program.entry
-        self.state[fast.SHARD] = 1
+        self.cells = np.zeros(fast.CELL_COUNT, dtype=np.uint64)
+        self.registers = self.cells[:REGISTER_COUNT]
+        self.cells[fast.PC] = program.entry
+        self.cells[fast.SHARD] = 1
         # Touching is noted page by page unless shards ask for doublewords.
-        self.state[fast.GRAIN] = fast.PAGE_GRAIN if touch_limit is None else 0
+        self.cells[fast.GRAIN] = fast.PAGE_GRAIN if touch_limit is None else 0
         touch_limit = _PAGE_COUNT + fast.PRECOMPILE_TOUCH_LIMIT if touch_limit is None else touch_limit
-        self.state[fast.TOUCHED_LIMIT] = touch_limit
-        self.state[fast.PAGE_LIMIT] = limits.memory_bytes // memory_map.PAGE_BYTES
-        self.left = np.full(fast.COUNTER_COUNT, _FOREVER, dtype=np.int64)
+        self.cells[fast.TOUCHED_LIMIT] = touch_limit
+        self.cells[fast.PAGE_LIMIT] = limits.memory_bytes // memory_map.PAGE_BYTES
+        self.left = self.cells[fast.LEFT : fast.LEFT + FAMILY_COUNT].view(np.int64)
+        self.left[:] = _FOREVER
         self.budget = self.left.copy()
         """What `left` was at the start of the shard."""
         self.clk_limit = _FOREVER
@@ -180,16 +181,16 @@ class Emulator:
         self._debug_is_full = False
         self._on_debug = on_debug
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
-        self._unused = (np.zeros(1, np.uint64), np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint64))
+        self._unused = (np.zeros(1, np.uint32), np.zeros(1, np.uint64))
 
     @property
     def pc(self) -> int:
         """The address of the next instruction; at the end, of the exit."""
-        return int(self.state[fast.PC])
+        return int(self.cells[fast.PC])
 
     def rows(self) -> NDArray[np.int64]:
         """(FAMILY_COUNT,) rows per family in the whole run so far."""
-        return self.rows_before + (self.budget - self.left)[:FAMILY_COUNT]
+        return self.rows_before + (self.budget - self.left)
 
     def steps(self) -> int:
         """Instructions executed in the whole run so far."""
@@ -206,15 +207,14 @@ class Emulator:
             if remaining <= 0:
                 raise StepLimitReached(self.limits.steps, self.pc)
             # An ecall takes two steps' time, so a round may end with steps remaining; then there is another.
-            time = int(self.state[fast.CLK])
+            time = int(self.cells[fast.CLK])
             round_limit = min(self.clk_limit, time + STEP_TICKS * remaining)
-            self.state[fast.CLK_LIMIT] = round_limit
+            self.cells[fast.CLK_LIMIT] = round_limit
             # Without numba the kernel is plain Python on NumPy words, whose wrapping is intended.
             with np.errstate(over="ignore"):
                 reason = fast.execute(
-                    self.program.packed, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
-                    self._io, self.flow, self.last_shard, self.page_is_touched,
-                    self.first_touch, *self._unused,
+                    self.program.packed, np.uint64(self.program.text_start), self.cells, self.memory, self._io,
+                    self.flow, self.last_shard, self.page_is_touched, self.first_touch, *self._unused,
                 )  # fmt: skip
             if reason == fast.HALTED:
                 self._count_call(Syscall.EXIT)
@@ -223,7 +223,7 @@ class Emulator:
                 self._host_call()
             elif reason != fast.BUDGET_SPENT:
                 raise self._stop(reason)
-            elif int(self.state[fast.CLK]) < round_limit or round_limit == self.clk_limit:
+            elif int(self.cells[fast.CLK]) < round_limit or round_limit == self.clk_limit:
                 return False
 
     def result(self) -> RunResult:
@@ -246,18 +246,18 @@ class Emulator:
             steps=self.steps(),
             families=families,
             syscalls=dict(sorted({**self.host_calls, **calls}.items())),
-            misaligned=int(self.state[fast.MISALIGNED]),
+            misaligned=int(self.cells[fast.MISALIGNED]),
             regions=self.regions.counts(rows),
             touched_bytes=self.touched_bytes(),
             debug=bytes(self.debug),
             flow=self.flow if self.flow_before is None else self.flow_before + self.flow,
-            registers=tuple(int(value) for value in self.registers[:REGISTER_COUNT]),
+            registers=tuple(int(value) for value in self.registers),
             pc=self.pc,
         )
 
     def touched_bytes(self) -> int:
         """Memory touched so far, in whole pages."""
-        return int(self.state[fast.PAGES]) * memory_map.PAGE_BYTES
+        return int(self.cells[fast.PAGES]) * memory_map.PAGE_BYTES
 
     @contextlib.contextmanager
     def debug_on_error(self) -> Iterator[None]:
@@ -311,7 +311,7 @@ class Emulator:
             self._on_debug(text)
 
     def _stop(self, reason: int) -> Exception:
-        pc, detail = self.pc, int(self.state[fast.DETAIL])
+        pc, detail = self.pc, int(self.cells[fast.DETAIL])
         if reason == fast.MEMORY_LIMIT:
             return MemoryLimitReached(self.limits.memory_bytes, pc)
         traps: dict[int, type[Trap]] = {

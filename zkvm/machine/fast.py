@@ -29,6 +29,7 @@ from zkvm.kernels.policy import kernel
 from zkvm.machine import memory_map
 from zkvm.machine.events import (
     CROSSING_EVENT,
+    ECALL_EVENT,
     EVENT,
     MEMORY_EVENT,
     PRECOMPILE_READS,
@@ -70,26 +71,47 @@ _DONE: Final = -1
 _UNTOUCHED_OPERAND: Final = -2
 """Of `_call_precompile`: the doubleword in DETAIL is to be touched, and the call to be made again."""
 
-# --- the state array: scalars that outlive a call ---------------------------------------------------------------------
-PC: Final = 0
-CLK: Final = 1
-CLK_LIMIT: Final = 2
+# --- cells: every scalar that outlives a call, in one array of words. Each of these is a place in it. ------------------
+# Registers come first: x0..x31, the sink, and what stands for a register that a step does not access. Those read 0 and
+# forget what is written. There is one for each place, since a step that accesses neither rs1 nor rs2 does not access one
+# register twice.
+NO_RS1: Final = 33
+NO_RS2: Final = 34
+NO_RD: Final = 35
+REGISTER_SLOTS: Final = 36
+
+ACCESS: Final = 40
+"""`trace` only, REGISTER_SLOTS words: the time of each register's last access as 32 bits; -1 before the first."""
+
+FAMILY_SLOTS: Final = 24
+LEFT: Final = 80
+"""
+FAMILY_SLOTS words: how many rows each family may still take; counted down. In `trace` it is left alone and holds the
+word of `events` that each family's cursor never passes.
+"""
+CURSOR: Final = LEFT + FAMILY_SLOTS
+"""`trace` only, FAMILY_SLOTS words: the word of `events` at which each family's next row begins."""
+
+PC: Final = CURSOR + FAMILY_SLOTS
+CLK: Final = PC + 1
+CLK_LIMIT: Final = PC + 2
 """No step begins at or after this time."""
-DETAIL: Final = 3
+DETAIL: Final = PC + 3
 """What belongs to the reason: a word, target, address or syscall number."""
-SHARD: Final = 4
-"""`execute` only: the number that marks a doubleword as touched; 1..65535."""
-TOUCHED: Final = 5
-"""`execute` only: doublewords touched first in this shard."""
-TOUCHED_LIMIT: Final = 6
-"""`execute` only: a shard ends before a step that could bring TOUCHED above this."""
-PAGES: Final = 7
-PAGE_LIMIT: Final = 8
-MISALIGNED: Final = 9
-"""`execute` only: loads and stores whose address is not a multiple of their size."""
-GRAIN: Final = 10
-"""`execute` only: touching is noted per 2^GRAIN doublewords: 0 where shards are planned, else up to PAGE_GRAIN."""
-STATE_WORDS: Final = 16
+# The others belong to `execute` only.
+SHARD: Final = PC + 4
+"""The number that marks a doubleword as touched; 1..65535."""
+TOUCHED: Final = PC + 5
+"""Doublewords touched first in this shard."""
+TOUCHED_LIMIT: Final = PC + 6
+"""A shard ends before a step that could bring TOUCHED above this."""
+PAGES: Final = PC + 7
+PAGE_LIMIT: Final = PC + 8
+MISALIGNED: Final = PC + 9
+"""Loads and stores whose address is not a multiple of their size."""
+GRAIN: Final = PC + 10
+"""Touching is noted per 2^GRAIN doublewords: 0 where shards are planned, else up to PAGE_GRAIN."""
+CELL_COUNT: Final = PC + 16
 
 PAGE_GRAIN: Final = 9
 """log2 of the doublewords in a page; every region is whole pages."""
@@ -98,15 +120,7 @@ PRECOMPILE_TOUCH_LIMIT: Final = 40
 """More doublewords than any single step touches."""
 
 NO_FAMILY: Final = FAMILY_COUNT
-"""The counter of steps whose family is not known before they run; never spent."""
-COUNTER_COUNT: Final = FAMILY_COUNT + 1
-
-# Stand for a register that a step does not access: they read 0 and forget what is written. One for each place, since
-# a step that accesses neither rs1 nor rs2 does not access one register twice.
-NO_RS1: Final = 33
-NO_RS2: Final = 34
-NO_RD: Final = 35
-REGISTER_SLOTS: Final = 36
+"""Of instructions that are not supported."""
 
 UNTOUCHED: Final = 1
 """In `last_touch`: in the snapshot, not yet touched in this shard. 0 = not in the snapshot, else time + 2."""
@@ -196,8 +210,14 @@ _LOAD, _STORE, _ECALL = int(Operation.LB), int(Operation.SB), int(Operation.ECAL
 _OUTSIDE: Final = 1 + max(Operation)
 """In packed code: stands behind the last instruction and for every pc outside of TEXT."""
 
-_CROSSING, _ECALL_FAMILY = int(Family.MEMORY_CROSSING), int(Family.ECALL)
-_BRANCH, _JUMP = int(Family.BRANCH), int(Family.JUMP)
+_CROSSING = np.uint64(Family.MEMORY_CROSSING)
+
+# Places in `cells` as words, to be added to registers and families.
+_ACCESS, _LEFT, _CURSOR = np.uint64(ACCESS), np.uint64(LEFT), np.uint64(CURSOR)
+_LEFT_CROSSING, _CURSOR_CROSSING = np.uint64(LEFT + Family.MEMORY_CROSSING), np.uint64(CURSOR + Family.MEMORY_CROSSING)
+_LEFT_ECALL, _CURSOR_ECALL = np.uint64(LEFT + Family.ECALL), np.uint64(CURSOR + Family.ECALL)
+_LEFT_BRANCH, _CURSOR_BRANCH = np.uint64(LEFT + Family.BRANCH), np.uint64(CURSOR + Family.BRANCH)
+_LEFT_JUMP, _CURSOR_JUMP = np.uint64(LEFT + Family.JUMP), np.uint64(CURSOR + Family.JUMP)
 
 _EXIT, _DEBUG_WRITE = np.uint64(Syscall.EXIT), np.uint64(Syscall.DEBUG_WRITE)
 _REGION_BEGIN, _REGION_END = np.uint64(Syscall.REGION_BEGIN), np.uint64(Syscall.REGION_END)
@@ -242,6 +262,7 @@ _EVENT_WORDS = np.array([EVENT[family].itemsize // 8 for family in Family] + [0]
 _STEP_WORDS = np.uint64(STEP_EVENT.itemsize // 8)
 _MEMORY_WORDS = np.uint64(MEMORY_EVENT.itemsize // 8)
 _CROSSING_WORDS = np.uint64(CROSSING_EVENT.itemsize // 8)
+_ECALL_WORDS = np.uint64(ECALL_EVENT.itemsize // 8)
 
 
 @kernel(inline=True)
@@ -293,7 +314,7 @@ def _compute(precompile, io):
 
 @kernel
 def _call_precompile(
-    is_tracing, is_again, number, a0, a1, memory, state, left, io, last_shard, last_touch, events, cursor
+    is_tracing, is_again, number, a0, a1, cells, memory, io, last_shard, last_touch, events
 ):
     """
     One precompile call of `execute` or, if is_tracing, of `trace`: checks, result, events.
@@ -304,19 +325,19 @@ def _call_precompile(
     that closes over another kernel, so there is one for both.
     """
     shape = _PRECOMPILE_SHAPES[number - _FIRST_PRECOMPILE]
-    family = shape[0]
+    family = np.uint64(shape[0])
     read_0, read_1, write_0, write_1 = shape[1], shape[2], shape[3], shape[4]
     read_count, write_count = read_0 + read_1, write_0 + write_1
     uses_a1 = read_1 + write_1 > 0
-    if left[family] == (np.int64(cursor[family]) if is_tracing else 0):
+    if cells[_LEFT + family] == (cells[_CURSOR + family] if is_tracing else _U0):
         return BUDGET_SPENT
     if a0 & _U7:
-        state[DETAIL] = a0
+        cells[DETAIL] = a0
         return MISALIGNED_POINTER
     if uses_a1 and a1 & _U7:
-        state[DETAIL] = a1
+        cells[DETAIL] = a1
         return MISALIGNED_POINTER
-    if not (is_tracing or is_again) and state[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > state[TOUCHED_LIMIT]:
+    if not (is_tracing or is_again) and cells[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > cells[TOUCHED_LIMIT]:
         return BUDGET_SPENT
 
     extent_0, extent_1 = max(read_0, write_0), max(read_1, write_1)
@@ -324,33 +345,33 @@ def _call_precompile(
         start = a0 if i < extent_0 else a1
         doubleword = (start >> _U3) + np.uint64(i if i < extent_0 else i - extent_0)
         if doubleword >= _DOUBLEWORD_COUNT:
-            state[DETAIL] = doubleword << _U3
+            cells[DETAIL] = doubleword << _U3
             return MEMORY_FAULT
         if is_tracing:
             if last_touch[doubleword] == 0:
                 return SNAPSHOT_MISMATCH
-        elif np.uint64(last_shard[doubleword >> state[GRAIN]]) != state[SHARD]:
-            state[DETAIL] = doubleword
+        elif np.uint64(last_shard[doubleword >> cells[GRAIN]]) != cells[SHARD]:
+            cells[DETAIL] = doubleword
             return _UNTOUCHED_OPERAND
     if read_1 > 0 and a1 - a0 + np.uint64(8 * read_1) - _U1 < np.uint64(8 * (read_0 + read_1)) - _U1:
-        state[DETAIL] = a1
+        cells[DETAIL] = a1
         return OVERLAPPING_OPERANDS
 
     first_0, first_1 = a0 >> _U3, a1 >> _U3
     for i in range(read_count):
         io[i] = memory[first_0 + np.uint64(i)] if i < read_0 else memory[first_1 + np.uint64(i - read_0)]
     if not _compute(np.int64(number - _FIRST_PRECOMPILE), io):
-        state[DETAIL] = number
+        cells[DETAIL] = number
         return INVALID_OPERAND
     target = first_0 if write_0 > 0 else first_1
 
     if not is_tracing:
-        left[family] -= 1
+        cells[_LEFT + family] -= _U1
     else:
-        clk = state[CLK]
-        at = cursor[family]
-        cursor[family] = at + _EVENT_WORDS[family]
-        events[at] = clk | state[PC] << _U32
+        clk = cells[CLK]
+        at = cells[_CURSOR + family]
+        cells[_CURSOR + family] = at + _EVENT_WORDS[family]
+        events[at] = clk | cells[PC] << _U32
         events[at + _U1] = a0 | (a1 if uses_a1 else _U0) << _U32
         words = at + _U2
         times = words + np.uint64(read_count + 2 * write_count)
@@ -378,23 +399,16 @@ def _call_precompile(
 
 
 @kernel(inline=True)
-def access_registers(last_access, rs1, rs2, rd, clk):
+def access(cells, register, time):
     """
-    Moves the times of a step's three registers on and returns the times before: of rs1, rs2, rd.
+    Moves the time of a register's last access on and returns the one before.
 
-    Where one register stands in two places, the later access sees the earlier one. The order of loads and stores does
-    that without a branch, which the processor could not predict.
+    To be called in the order of the accesses: where one register stands in two places, the later access sees the
+    earlier one. The order of loads and stores does that without a branch, which the processor could not predict.
     """
-    previous_rs1 = last_access[rs1]
-    last_access[rs1] = clk
-    previous_rs2 = last_access[rs2]
-    last_access[rs2] = clk + _U1
-    previous_rd = last_access[rd]
-    last_access[rd] = clk + _U3
-    last_access[NO_RS1] = _U0
-    last_access[NO_RS2] = _U0
-    last_access[NO_RD] = _U0
-    return previous_rs1, previous_rs2, previous_rd
+    previous = cells[_ACCESS + register]
+    cells[_ACCESS + register] = time
+    return previous
 
 
 @kernel(inline=True)
@@ -404,9 +418,8 @@ def extend(top, shift, packed):
 
 
 @kernel(inline=True)
-def write_step(events, row, last_access, clk, pc, index, rs1, rs2, rd, a, b, result, rd_old):
+def write_step(events, row, clk, pc, index, previous_rs1, previous_rs2, previous_rd, a, b, result, rd_old):
     """Writes the words that every step's event begins with (STEP_EVENT) at events[row]."""
-    previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
     events[row] = clk | pc << _U32
     events[row + _U1] = index | previous_rs1 << _U32
     events[row + _U2] = previous_rs2 | previous_rd << _U32
@@ -441,18 +454,16 @@ def _make_interpreter(is_tracing: bool) -> Any:
 
     @kernel
     def interpret(
-        code, text_start, memory, registers, state, left, io,
-        flow, last_shard, page_is_touched, first_touch,
-        last_access, last_touch, events, cursor,
-    ):  # fmt: skip
+        code, text_start, cells, memory, io, flow, last_shard, page_is_touched, first_touch, last_touch, events
+    ):
         # `at`: where the instruction stands in `code`. Outside of TEXT that is `end`, and `stray` is the pc.
         end = np.uint64(code.size) - _U2
-        stray = state[PC]
+        stray = cells[PC]
         at = min((stray - text_start) >> _U1, end)
         if at < end:
             stray = text_start + (end << _U1)
-        clk, clk_limit = state[CLK], state[CLK_LIMIT]
-        shard, grain = state[SHARD], state[GRAIN]
+        clk, clk_limit = cells[CLK], cells[CLK_LIMIT]
+        shard, grain = cells[SHARD], cells[GRAIN]
         if not is_tracing:
             flow[at >> _U1] += _U1
         reason = BUDGET_SPENT
@@ -465,8 +476,8 @@ def _make_interpreter(is_tracing: bool) -> Any:
             rs1 = packed >> _U8 & _BYTE
             rs2 = packed >> _U16 & _BYTE
             rd = packed >> _U24 & _BYTE
-            a = registers[rs1]
-            register_b = registers[rs2]
+            a = cells[rs1]
+            register_b = cells[rs2]
             # Of the two, one is always 0: an unaccessed register reads 0, and register forms have no immediate.
             b = register_b + immediate
             rest = _COMPUTED
@@ -481,9 +492,9 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 shift = packed >> _U40 & _BYTE
                 bit = (address & _U7) << _U3
                 family = packed >> _U32 & _BYTE
-                row = cursor[family] if is_tracing else _U0
+                row = cells[_CURSOR + family] if is_tracing else _U0
                 time = _U0
-                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and left[family] != np.int64(row)
+                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and cells[_LEFT + family] != row
                 if is_ready:
                     if is_tracing:
                         time = np.uint64(last_touch[doubleword])
@@ -498,17 +509,19 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     old = memory[doubleword]
                     result = extend(old >> bit << shift, shift, packed)
                     if is_tracing:
-                        cursor[family] = row + _MEMORY_WORDS
+                        cells[_CURSOR + family] = row + _MEMORY_WORDS
+                        previous_rs1 = access(cells, rs1, clk)
+                        previous_rd = access(cells, rd, clk + _U3)
                         write_step(
-                            events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
-                            rs1, rs2, rd, a, _U0, result, registers[rd],
+                            events, row, clk, text_start + (at << _U1), at >> _U1,
+                            previous_rs1, _U0, previous_rd, a, _U0, result, cells[rd],
                         )  # fmt: skip
                         write_memory(events, row, doubleword, time, old, old)
                     else:
-                        left[family] -= 1
+                        cells[_LEFT + family] -= _U1
                         if bit & (_U63 - shift):
-                            state[MISALIGNED] += _U1
-                    registers[rd] = result
+                            cells[MISALIGNED] += _U1
+                    cells[rd] = result
                     at += _U2
                     clk += _U4
                     continue
@@ -516,9 +529,9 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 shift = packed >> _U40 & _BYTE
                 bit = (address & _U7) << _U3
                 family = packed >> _U32 & _BYTE
-                row = cursor[family] if is_tracing else _U0
+                row = cells[_CURSOR + family] if is_tracing else _U0
                 time = _U0
-                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and left[family] != np.int64(row)
+                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and cells[_LEFT + family] != row
                 if is_ready:
                     if is_tracing:
                         time = np.uint64(last_touch[doubleword])
@@ -534,16 +547,18 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     old = memory[doubleword]
                     new = old & ~(mask << bit) | (register_b & mask) << bit
                     if is_tracing:
-                        cursor[family] = row + _MEMORY_WORDS
+                        cells[_CURSOR + family] = row + _MEMORY_WORDS
+                        previous_rs1 = access(cells, rs1, clk)
+                        previous_rs2 = access(cells, rs2, clk + _U1)
                         write_step(
-                            events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
-                            rs1, rs2, rd, a, register_b, _U0, _U0,
+                            events, row, clk, text_start + (at << _U1), at >> _U1,
+                            previous_rs1, previous_rs2, _U0, a, register_b, _U0, _U0,
                         )  # fmt: skip
                         write_memory(events, row, doubleword, time, old, new)
                     else:
-                        left[family] -= 1
+                        cells[_LEFT + family] -= _U1
                         if bit & (_U63 - shift):
-                            state[MISALIGNED] += _U1
+                            cells[MISALIGNED] += _U1
                     memory[doubleword] = new
                     at += _U2
                     clk += _U4
@@ -567,26 +582,29 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 is_taken = a >= register_b
                 rest = _BRANCHED
             elif operation == _JAL or operation == _JALR:
-                if left[_JUMP] == (np.int64(cursor[_JUMP]) if is_tracing else 0):
+                if cells[_LEFT_JUMP] == (cells[_CURSOR_JUMP] if is_tracing else _U0):
                     break
                 # JAL reads no register: a = 0 and its immediate is the target, which is even.
                 target = address & ~_U1
                 if target & _U3:
-                    state[DETAIL] = target
+                    cells[DETAIL] = target
                     reason = MISALIGNED_JUMP
                     break
                 result = text_start + (at << _U1) + _U4
                 if is_tracing:
-                    row = cursor[_JUMP]
-                    cursor[_JUMP] = row + _STEP_WORDS
+                    row = cells[_CURSOR_JUMP]
+                    cells[_CURSOR_JUMP] = row + _STEP_WORDS
+                    previous_rs1 = access(cells, rs1, clk)
+                    cells[ACCESS + NO_RS1] = _U0
+                    previous_rd = access(cells, rd, clk + _U3)
                     write_step(
-                        events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
-                        rs1, rs2, rd, a, target, result, registers[rd],
+                        events, row, clk, text_start + (at << _U1), at >> _U1,
+                        previous_rs1, _U0, previous_rd, a, target, result, cells[rd],
                     )  # fmt: skip
                 else:
-                    left[_JUMP] -= 1
+                    cells[_LEFT_JUMP] -= _U1
                     flow[(at >> _U1) + _U1] -= _U1
-                registers[rd] = result
+                cells[rd] = result
                 clk += _U4
                 at = (target - text_start) >> _U1
                 if at >= end:
@@ -653,20 +671,19 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 divisor = b & _LOW32
                 result = _extend_32((a & _LOW32) % divisor if divisor != _U0 else a)
             elif operation == _ECALL:
-                if left[_ECALL_FAMILY] == (np.int64(cursor[_ECALL_FAMILY]) if is_tracing else 0):
+                if cells[_LEFT_ECALL] == (cells[_CURSOR_ECALL] if is_tracing else _U0):
                     break
-                number, a0, a1 = registers[17], registers[10], registers[11]
+                number, a0, a1 = cells[17], cells[10], cells[11]
                 stop = _DONE
                 rest = _CALLED
                 if _FIRST_PRECOMPILE <= number <= _LAST_PRECOMPILE:
-                    state[PC], state[CLK] = text_start + (at << _U1), clk
+                    cells[PC], cells[CLK] = text_start + (at << _U1), clk
                     stop = _call_precompile(
-                        is_tracing, again_clk == clk, number, a0, a1, memory, state, left, io,
-                        last_shard, last_touch, events, cursor,
-                    )  # fmt: skip
+                        is_tracing, again_clk == clk, number, a0, a1, cells, memory, io, last_shard, last_touch, events
+                    )
                     if stop == _UNTOUCHED_OPERAND:
                         again_clk = clk
-                        doubleword = last = state[DETAIL]
+                        doubleword = last = cells[DETAIL]
                         address = doubleword << _U3
                         rest = _UNTOUCHED
                     elif stop != _DONE:
@@ -679,55 +696,61 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     if not is_tracing:
                         stop = HOST_CALL
                 else:
-                    state[DETAIL] = number
+                    cells[DETAIL] = number
                     reason = UNKNOWN_SYSCALL
                     break
             elif operation == _OUTSIDE:
-                state[DETAIL] = stray
+                cells[DETAIL] = stray
                 reason = MEMORY_FAULT
                 break
             else:
-                state[DETAIL] = immediate
+                cells[DETAIL] = immediate
                 reason = UNSUPPORTED_INSTRUCTION
                 break
 
             if rest == _COMPUTED:
                 family = packed >> _U32 & _BYTE
                 if is_tracing:
-                    row = cursor[family]
-                    if left[family] == np.int64(row):
+                    row = cells[_CURSOR + family]
+                    if cells[_LEFT + family] == row:
                         break
-                    cursor[family] = row + _STEP_WORDS
+                    cells[_CURSOR + family] = row + _STEP_WORDS
+                    previous_rs1 = access(cells, rs1, clk)
+                    previous_rs2 = access(cells, rs2, clk + _U1)
+                    cells[ACCESS + NO_RS2] = _U0
+                    previous_rd = access(cells, rd, clk + _U3)
                     write_step(
-                        events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
-                        rs1, rs2, rd, a, b, result, registers[rd],
+                        events, row, clk, text_start + (at << _U1), at >> _U1,
+                        previous_rs1, previous_rs2, previous_rd, a, b, result, cells[rd],
                     )  # fmt: skip
                 else:
-                    if left[family] == 0:
+                    if cells[_LEFT + family] == _U0:
                         break
-                    left[family] -= 1
-                registers[rd] = result
+                    cells[_LEFT + family] -= _U1
+                cells[rd] = result
                 at += _U2
                 clk += _U4
             elif rest == _BRANCHED:
-                if left[_BRANCH] == (np.int64(cursor[_BRANCH]) if is_tracing else 0):
+                if cells[_LEFT_BRANCH] == (cells[_CURSOR_BRANCH] if is_tracing else _U0):
                     break
                 result = text_start + (at << _U1) + _U4
                 if is_taken:
                     if immediate & _U3:
-                        state[DETAIL] = immediate
+                        cells[DETAIL] = immediate
                         reason = MISALIGNED_JUMP
                         break
                     result = immediate
                 if is_tracing:
-                    row = cursor[_BRANCH]
-                    cursor[_BRANCH] = row + _STEP_WORDS
+                    row = cells[_CURSOR_BRANCH]
+                    cells[_CURSOR_BRANCH] = row + _STEP_WORDS
+                    previous_rs1 = access(cells, rs1, clk)
+                    previous_rs2 = access(cells, rs2, clk + _U1)
                     write_step(
-                        events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
-                        rs1, rs2, rd, a, register_b, result, _U0,
+                        events, row, clk, text_start + (at << _U1), at >> _U1,
+                        previous_rs1, previous_rs2, _U0, a, register_b, result, _U0,
                     )  # fmt: skip
                 else:
-                    left[_BRANCH] -= 1
+                    cells[_LEFT_BRANCH] -= _U1
                 at += _U2
                 clk += _U4
                 if is_taken:
@@ -741,19 +764,19 @@ def _make_interpreter(is_tracing: bool) -> Any:
                         flow[at >> _U1] += _U1
             elif rest == _CALLED:
                 if is_tracing:
-                    row = cursor[_ECALL_FAMILY]
-                    cursor[_ECALL_FAMILY] = row + _EVENT_WORDS[_ECALL_FAMILY]
+                    row = cells[_CURSOR_ECALL]
+                    cells[_CURSOR_ECALL] = row + _ECALL_WORDS
                     events[row] = clk | (text_start + (at << _U1)) << _U32
-                    events[row + _U1] = at >> _U1 | last_access[17] << _U32
-                    events[row + _U2] = last_access[10] | last_access[11] << _U32
+                    events[row + _U1] = at >> _U1 | cells[ACCESS + 17] << _U32
+                    events[row + _U2] = cells[ACCESS + 10] | cells[ACCESS + 11] << _U32
                     events[row + _U3] = number
                     events[row + _U4] = a0
                     events[row + _U5] = a1
-                    last_access[17] = clk
-                    last_access[10] = clk + _U1
-                    last_access[11] = clk + _U2
+                    cells[ACCESS + 17] = clk
+                    cells[ACCESS + 10] = clk + _U1
+                    cells[ACCESS + 11] = clk + _U2
                 else:
-                    left[_ECALL_FAMILY] -= 1
+                    cells[_LEFT_ECALL] -= _U1
                 clk += _U8
                 at += _U2
                 if stop != _DONE:
@@ -764,17 +787,17 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     shift = packed >> _U40 & _BYTE
                     bit = (address & _U7) << _U3
                     is_crossing = bit > shift
-                    family = np.uint64(_CROSSING) if is_crossing else packed >> _U32 & _BYTE
+                    family = _CROSSING if is_crossing else packed >> _U32 & _BYTE
                     last = doubleword + np.uint64(is_crossing)
-                    row = cursor[family] if is_tracing else _U0
+                    row = cells[_CURSOR + family] if is_tracing else _U0
                     if doubleword >= _DOUBLEWORD_COUNT:
-                        state[DETAIL] = address
+                        cells[DETAIL] = address
                         reason = MEMORY_FAULT
                         break
-                    if left[family] == np.int64(row):
+                    if cells[_LEFT + family] == row:
                         break
                     if last >= _DOUBLEWORD_COUNT:
-                        state[DETAIL] = address
+                        cells[DETAIL] = address
                         reason = MEMORY_FAULT
                         break
                     time, last_time = _U0, _U0
@@ -787,7 +810,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                         np.uint64(last_shard[doubleword >> grain]) != shard
                         or np.uint64(last_shard[last >> grain]) != shard
                     ):
-                        if state[TOUCHED] + _U2 > state[TOUCHED_LIMIT]:
+                        if cells[TOUCHED] + _U2 > cells[TOUCHED_LIMIT]:
                             break
                         rest = _UNTOUCHED
                 if rest == _HELD:
@@ -805,20 +828,25 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     if is_tracing:
                         last_touch[doubleword] = clk + _U4
                         last_touch[last] = clk + _U4
-                        cursor[_CROSSING] = row + _CROSSING_WORDS
+                        cells[_CURSOR_CROSSING] = row + _CROSSING_WORDS
+                        previous_rs1 = access(cells, rs1, clk)
+                        previous_rs2 = access(cells, rs2, clk + _U1)
+                        cells[ACCESS + NO_RS2] = _U0
+                        previous_rd = access(cells, rd, clk + _U3)
+                        cells[ACCESS + NO_RD] = _U0
                         write_step(
-                            events, row, last_access, clk, text_start + (at << _U1), at >> _U1,
-                            rs1, rs2, rd, a, register_b, result, registers[rd],
+                            events, row, clk, text_start + (at << _U1), at >> _U1,
+                            previous_rs1, previous_rs2, previous_rd, a, register_b, result, cells[rd],
                         )  # fmt: skip
                         write_memory(events, row, doubleword, time, low, new_low)
                         events[row + _U10] = high
                         events[row + _U11] = new_high
                         events[row + _U12] = (last_time - _U2) & _LOW32
                     else:
-                        left[_CROSSING] -= 1
-                        state[MISALIGNED] += _U1
+                        cells[_LEFT_CROSSING] -= _U1
+                        cells[MISALIGNED] += _U1
                     if is_load:
-                        registers[rd] = result
+                        cells[rd] = result
                     at += _U2
                     clk += _U4
                 elif not is_tracing:
@@ -831,27 +859,27 @@ def _make_interpreter(is_tracing: bool) -> Any:
                                 reason = MEMORY_FAULT
                                 break
                             if page_is_touched[page] == 0:
-                                if state[PAGES] >= state[PAGE_LIMIT]:
+                                if cells[PAGES] >= cells[PAGE_LIMIT]:
                                     reason = MEMORY_LIMIT
                                     break
                                 page_is_touched[page] = 1
-                                state[PAGES] += _U1
-                            row = state[TOUCHED] << _U1
+                                cells[PAGES] += _U1
+                            row = cells[TOUCHED] << _U1
                             first_touch[row] = doubleword | np.uint64(last_shard[doubleword >> grain]) << _U32
                             first_touch[row + _U1] = memory[doubleword]
-                            state[TOUCHED] += _U1
+                            cells[TOUCHED] += _U1
                             last_shard[doubleword >> grain] = shard
                         doubleword += _U1
                     if reason != BUDGET_SPENT:
-                        state[DETAIL] = address
+                        cells[DETAIL] = address
                         break
 
         if not is_tracing:
             flow[at >> _U1] -= _U1
         if reason == HALTED:
             at -= _U2
-        state[PC] = text_start + (at << _U1) if at < end else stray
-        state[CLK] = clk
+        cells[PC] = text_start + (at << _U1) if at < end else stray
+        cells[CLK] = clk
         return reason
 
     return interpret
@@ -862,11 +890,8 @@ execute = _make_interpreter(is_tracing=False)
 Runs until a reason to stop; returns it. Integers are wrapped to 64 bits.
 
 code:            (2 n + 2,) uint64 of `pack_instructions`; text_start: uint64, the byte address of instruction 0.
+cells:           (CELL_COUNT,) uint64, named above.
 memory:          (2^29,) uint64, every doubleword by address.
-registers:       (REGISTER_SLOTS,) uint64.
-state:           (STATE_WORDS,) uint64, named above.
-left:            (COUNTER_COUNT,) int64, rows each family may still take; counted down. NO_FAMILY never runs out.
-                 `trace` leaves it alone: there it holds the word of `events` that each family's cursor never passes.
 io:              (IO_WORDS,) uint64, scratch for precompiles.
 flow:            (n + 1,) uint64, added to, mod 2^64: at i, how often control came to instruction i, less how often it
                  left the one before; where it goes on in sequence it does neither. The sum of flow[: i + 1] is how often
@@ -880,10 +905,8 @@ The remaining arguments belong to `trace`; any arrays of those types will do.
 
 trace = _make_interpreter(is_tracing=True)
 """
-As `execute`, writing events. Of execute's own arguments any arrays of those types will do.
+As `execute`, writing events. Of flow to first_touch any arrays of those types will do.
 
-last_access:     (REGISTER_SLOTS,) uint64, time of each register's last access as 32 bits; -1 before the first.
-last_touch:      (2^29,) uint32, see UNTOUCHED.
-events:          uint64, room for `left` rows of each family from its cursor on.
-cursor:          (COUNTER_COUNT,) uint64, the word of `events` at which each family's next row begins.
+last_touch: (2^29,) uint32, see UNTOUCHED.
+events:     uint64, room for every family's rows from its CURSOR to its LEFT.
 """

@@ -251,20 +251,20 @@ class _Planner:
         self._index += 1
         if self._index > SHARD_COUNT_LIMIT:
             raise ShardCountLimitReached(f"the run does not fit {SHARD_COUNT_LIMIT} shards of this size")
-        emulator.state[fast.SHARD] = self._index
-        emulator.state[fast.CLK] = 0
-        emulator.state[fast.TOUCHED] = 0
+        emulator.cells[fast.SHARD] = self._index
+        emulator.cells[fast.CLK] = 0
+        emulator.cells[fast.TOUCHED] = 0
         emulator.left[:] = emulator.budget
-        self._start_registers = emulator.registers[:REGISTER_COUNT].copy()
+        self._start_registers = emulator.registers.copy()
         self._start_pc = emulator.pc
 
     def end_shard(self, has_halted: bool) -> Shard:
         emulator = self._emulator
-        rows = (emulator.budget - emulator.left)[:FAMILY_COUNT]
+        rows = emulator.budget - emulator.left
         executed = np.flatnonzero(np.cumsum(emulator.flow[:-1], dtype=np.uint64))
         touched_bits = int(np.bitwise_or.reduce(self._register_mask[executed], initial=0))
         is_touched = np.array([touched_bits >> index & 1 for index in range(REGISTER_COUNT)], dtype=np.bool_)
-        count = int(emulator.state[fast.TOUCHED])
+        count = int(emulator.cells[fast.TOUCHED])
         first_touch = emulator.first_touch[: 2 * count].reshape(-1, 2)
         address = first_touch[:, 0].astype(np.uint32)
         order = np.argsort(address)
@@ -272,7 +272,7 @@ class _Planner:
             index=self._index,
             start_pc=self._start_pc,
             end_pc=HALT_PC if has_halted else emulator.pc,
-            end_clk=int(emulator.state[fast.CLK]),
+            end_clk=int(emulator.cells[fast.CLK]),
             families=family_counts(rows),
             boundary_rows=count + int(is_touched.sum()),
         )
@@ -308,7 +308,7 @@ class _Planner:
         registers["space"] = REGISTER_SPACE
         registers["address"] = np.arange(REGISTER_COUNT)
         registers["last_shard"] = self._register_previous
-        registers["final_value"] = emulator.registers[:REGISTER_COUNT]
+        registers["final_value"] = emulator.registers
 
         path = self._folder / IMAGE_FILE
         temporary = path.with_name(path.name + ".part")
@@ -376,7 +376,7 @@ class Tracer:
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
         self._buffer = np.zeros(0, dtype=np.uint64)
         self._unused = (
-            np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8), np.zeros(1, np.uint64),
+            np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8), np.zeros(1, np.uint64)
         )  # fmt: skip
 
     def trace(self, snapshot: Snapshot) -> ShardTrace:
@@ -391,19 +391,18 @@ class Tracer:
         sizes = np.array([EVENT[family].itemsize // 8 for family in Family], dtype=np.int64)
         ends = np.cumsum(counts * sizes)
         words = self._event_words(int(ends[-1]))
-        cursor = np.zeros(fast.COUNTER_COUNT, dtype=np.uint64)
-        cursor[1:] = ends
-        starts = cursor[:FAMILY_COUNT].astype(np.int64)
+        starts = ends - counts * sizes
 
-        registers = np.zeros(fast.REGISTER_SLOTS, dtype=np.uint64)
-        registers[:REGISTER_COUNT] = snapshot.registers
-        last_access = np.full(fast.REGISTER_SLOTS, 0xFFFF_FFFF, dtype=np.uint64)
-        last_access[REGISTER_COUNT:] = 0
-        state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
-        state[fast.PC] = shard.start_pc
-        state[fast.CLK_LIMIT] = shard.end_clk
-        left = np.full(fast.COUNTER_COUNT, -1, dtype=np.int64)
-        left[:FAMILY_COUNT] = ends
+        cells = np.zeros(fast.CELL_COUNT, dtype=np.uint64)
+        registers = cells[:REGISTER_COUNT]
+        registers[:] = snapshot.registers
+        last_access = cells[fast.ACCESS : fast.ACCESS + REGISTER_COUNT]
+        last_access[:] = 0xFFFF_FFFF
+        cursor = cells[fast.CURSOR : fast.CURSOR + FAMILY_COUNT]
+        cursor[:] = starts
+        cells[fast.LEFT : fast.LEFT + FAMILY_COUNT] = ends
+        cells[fast.PC] = shard.start_pc
+        cells[fast.CLK_LIMIT] = shard.end_clk
 
         address = snapshot.address
         self._memory[address] = snapshot.first_value
@@ -412,14 +411,14 @@ class Tracer:
             # As in the emulator: words wrap.
             with np.errstate(over="ignore"):
                 reason = fast.trace(
-                    self._program.packed, np.uint64(self._program.text_start), self._memory, registers, state, left, self._io,
-                    *self._unused, last_access, self._last_touch, words, cursor,
+                    self._program.packed, np.uint64(self._program.text_start), cells, self._memory, self._io,
+                    *self._unused, self._last_touch, words,
                 )  # fmt: skip
             times = self._last_touch[address]
         finally:
             self._last_touch[address] = 0
-        is_full = bool((cursor[:FAMILY_COUNT] == ends).all())
-        self._check(snapshot, reason, state, is_full, times, last_access)
+        is_full = bool((cursor == ends).all())
+        self._check(snapshot, reason, cells, is_full, times, last_access)
 
         events = {
             family: words[starts[family] : starts[family] + counts[family] * sizes[family]].view(EVENT[family])
@@ -440,7 +439,7 @@ class Tracer:
         self,
         snapshot: Snapshot,
         reason: int,
-        state: NDArray[np.uint64],
+        cells: NDArray[np.uint64],
         is_full: bool,
         times: NDArray[np.uint32],
         last_access: NDArray[np.uint64],
@@ -449,11 +448,11 @@ class Tracer:
         expected = fast.HALTED if shard.is_last else fast.BUDGET_SPENT
         is_same = (
             reason == expected
-            and int(state[fast.CLK]) == shard.end_clk
-            and (shard.is_last or int(state[fast.PC]) == shard.end_pc)
+            and int(cells[fast.CLK]) == shard.end_clk
+            and (shard.is_last or int(cells[fast.PC]) == shard.end_pc)
             and is_full
             and bool((times > fast.UNTOUCHED).all())
-            and bool(((last_access[:REGISTER_COUNT] != 0xFFFF_FFFF) == snapshot.register_is_touched).all())
+            and bool(((last_access != 0xFFFF_FFFF) == snapshot.register_is_touched).all())
         )
         if not is_same:
             raise SnapshotMismatch(f"shard {shard.index} did not repeat what its snapshot says")
