@@ -118,10 +118,18 @@ class RunResult:
         return function_counts(self.program, self.executions)
 
 
-def sparse_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
-    """A zeroed array whose pages take memory only once touched. Freed with the last reference to it."""
+def sparse_array(length: int, dtype: DTypeLike, is_dense: bool = False) -> NDArray[Any]:
+    """
+    A zeroed array whose pages take memory only once touched. Freed with the last reference to it.
+
+    is_dense: most of it will be touched; where the system has large pages, it may use them.
+    """
     byte_count = max(1, length * np.dtype(dtype).itemsize)
     mapping = mmap.mmap(-1, byte_count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    if is_dense and hasattr(mmap, "MADV_HUGEPAGE"):
+        # Refused by a kernel without large pages, which is as well.
+        with contextlib.suppress(OSError):
+            mapping.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(mapping, dtype=dtype, count=length)
 
 

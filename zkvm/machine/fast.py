@@ -147,17 +147,6 @@ def pack_instructions(decoded: NDArray[np.void], words: NDArray[np.uint32]) -> N
     return packed.reshape(-1)
 
 
-def register_mask(code: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """(n,) uint64 of packed instructions: bit r of word i says whether instruction i accesses register r, 0..32."""
-    first = code[:-_INSTRUCTION_WORDS:_INSTRUCTION_WORDS]
-    mask = np.zeros(len(first), dtype=np.uint64)
-    for position in (_U8, _U16, _U24):
-        # Slots above 32 are no registers; whoever reads the mask looks at 33 bits.
-        mask |= _U1 << (first >> position & _BYTE)
-    mask[(first & _BYTE) == _ECALL] |= np.uint64(1 << 10 | 1 << 11 | 1 << 17)
-    return mask
-
-
 _U0 = np.uint64(0)
 _U1 = np.uint64(1)
 _U2 = np.uint64(2)
@@ -211,6 +200,7 @@ _OUTSIDE: Final = 1 + max(Operation)
 """In packed code: stands behind the last instruction and for every pc outside of TEXT."""
 
 _CROSSING = np.uint64(Family.MEMORY_CROSSING)
+_ECALL_REGISTERS = np.uint64(1 << 10 | 1 << 11 | 1 << 17)
 
 # Places in `cells` as words, to be added to registers and families.
 _ACCESS, _LEFT, _CURSOR = np.uint64(ACCESS), np.uint64(LEFT), np.uint64(CURSOR)
@@ -447,6 +437,30 @@ _HELD: Final = 3
 """A load or store that reaches into a second doubleword, is a first touch, or cannot be done, is still all to do."""
 _UNTOUCHED: Final = 4
 """Memory is to be touched, and the instruction to be tried again."""
+
+
+@kernel
+def close_flow(code: NDArray[np.uint64], flow: NDArray[np.uint64], total: NDArray[np.uint64]) -> np.uint64:
+    """
+    Adds a shard's flow to total and clears it. Arrays as in `execute`.
+
+    Returns the registers that what was executed accesses: bit r for register r, 0..32; bits above say nothing.
+    """
+    executions = _U0
+    mask = _U0
+    for i in range(flow.size):
+        change = flow[i]
+        if change != _U0:
+            executions += change
+            total[i] += change
+            flow[i] = _U0
+        if executions != _U0:
+            packed = code[2 * i]
+            for position in (_U8, _U16, _U24):
+                mask |= _U1 << (packed >> position & _BYTE)
+            if packed & _BYTE == _ECALL:
+                mask |= _ECALL_REGISTERS
+    return mask
 
 
 def _make_interpreter(is_tracing: bool) -> Any:

@@ -11,7 +11,6 @@ Both passes are pure functions of the program, the input and the shard limits.
 """
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +123,18 @@ class ShardPlan:
 
 def snapshot_path(folder: Path, index: int) -> Path:
     """Where a shard's snapshot lies."""
-    return folder / f"shard-{index:05d}.npz"
+    return folder / f"shard-{index:05d}.npy"
+
+
+# What a snapshot's file holds after the scalars, one NumPy array after the other: type and length, None = any.
+_SNAPSHOT_ARRAYS: Final[dict[str, tuple[type, int | None]]] = {
+    "registers": (np.uint64, REGISTER_COUNT),
+    "register_previous": (np.uint32, REGISTER_COUNT),
+    "register_is_touched": (np.bool_, REGISTER_COUNT),
+    "address": (np.uint32, None),
+    "first_value": (np.uint64, None),
+    "previous_shard": (np.uint32, None),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,41 +163,28 @@ class Snapshot:
         scalars = (shard.index, shard.start_pc, shard.end_pc, shard.end_clk, *shard.families.values())
         temporary = path.with_name(path.name + ".part")
         with temporary.open("wb") as file:
-            np.savez(
-                file,
-                scalars=np.array(scalars, dtype=np.uint64),
-                registers=self.registers,
-                register_previous=self.register_previous,
-                register_is_touched=self.register_is_touched,
-                address=self.address,
-                first_value=self.first_value,
-                previous_shard=self.previous_shard,
-            )
+            np.save(file, np.array(scalars, dtype=np.uint64), allow_pickle=False)
+            for name in _SNAPSHOT_ARRAYS:
+                np.save(file, getattr(self, name), allow_pickle=False)
         os.replace(temporary, path)
 
     @staticmethod
     def load(path: Path) -> "Snapshot":
         """Reads a file that `save` wrote. Raises SnapshotMismatch where it is not one, FileNotFoundError if absent."""
-        shapes = {
-            "scalars": (np.uint64, 4 + FAMILY_COUNT),
-            "registers": (np.uint64, REGISTER_COUNT),
-            "register_previous": (np.uint32, REGISTER_COUNT),
-            "register_is_touched": (np.bool_, REGISTER_COUNT),
-            "address": (np.uint32, None),
-            "first_value": (np.uint64, None),
-            "previous_shard": (np.uint32, None),
-        }
         try:
-            # Opened here, since NumPy leaves a file it cannot read open.
-            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in shapes}
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            with path.open("rb") as file:
+                scalars = np.lib.format.read_array(file, allow_pickle=False)
+                arrays = {name: np.lib.format.read_array(file, allow_pickle=False) for name in _SNAPSHOT_ARRAYS}
+                has_more = bool(file.read(1))
+        except (ValueError, EOFError) as error:
             raise SnapshotMismatch(f"{path.name} is not a snapshot: {error}") from error
-        count = len(arrays["address"])
-        for name, (dtype, length) in shapes.items():
+        count = arrays["address"].size
+        for name, (dtype, length) in _SNAPSHOT_ARRAYS.items():
             if arrays[name].dtype != dtype or arrays[name].shape != (count if length is None else length,):
                 raise SnapshotMismatch(f"{path.name} is not a snapshot: wrong shape of {name}")
-        index, start_pc, end_pc, end_clk, *rows = (int(value) for value in arrays.pop("scalars"))
+        if scalars.dtype != np.uint64 or scalars.shape != (4 + FAMILY_COUNT,) or has_more:
+            raise SnapshotMismatch(f"{path.name} is not a snapshot: wrong length")
+        index, start_pc, end_pc, end_clk, *rows = (int(value) for value in scalars)
         address = arrays["address"]
         if np.any(address[1:] <= address[:-1]) or np.any(address >= _DOUBLEWORD_COUNT) or end_clk >= CLK_LIMIT:
             raise SnapshotMismatch(f"{path.name} is not a snapshot: addresses or time out of order")
@@ -242,7 +239,6 @@ class _Planner:
         # An ecall that begins just below this ends below the limit.
         emulator.clk_limit = limits.clk - ECALL_TICKS
         self._register_previous = np.zeros(REGISTER_COUNT, dtype=np.uint32)
-        self._register_mask = fast.register_mask(emulator.program.packed)
         self._start_registers = np.zeros(REGISTER_COUNT, dtype=np.uint64)
         self._start_pc = 0
 
@@ -261,13 +257,15 @@ class _Planner:
     def end_shard(self, has_halted: bool) -> Shard:
         emulator = self._emulator
         rows = emulator.budget - emulator.left
-        executed = np.flatnonzero(np.cumsum(emulator.flow[:-1], dtype=np.uint64))
-        touched_bits = int(np.bitwise_or.reduce(self._register_mask[executed], initial=0))
+        with np.errstate(over="ignore"):
+            touched_bits = int(fast.close_flow(emulator.program.packed, emulator.flow, emulator.flow_before))
         is_touched = np.array([touched_bits >> index & 1 for index in range(REGISTER_COUNT)], dtype=np.bool_)
         count = int(emulator.cells[fast.TOUCHED])
         first_touch = emulator.first_touch[: 2 * count].reshape(-1, 2)
-        address = first_touch[:, 0].astype(np.uint32)
-        order = np.argsort(address)
+        # Sorting addresses with their places behind them is faster than an indirect sort.
+        keys = first_touch[:, 0] << np.uint64(32) | np.arange(count, dtype=np.uint64)
+        keys.sort()
+        first_touch = first_touch[keys & np.uint64(0xFFFF_FFFF)]
         shard = Shard(
             index=self._index,
             start_pc=self._start_pc,
@@ -281,17 +279,15 @@ class _Planner:
             registers=self._start_registers,
             register_previous=self._register_previous.copy(),
             register_is_touched=is_touched,
-            address=address[order],
-            first_value=first_touch[order, 1],
-            previous_shard=(first_touch[order, 0] >> np.uint64(32)).astype(np.uint32),
+            address=first_touch[:, 0].astype(np.uint32),
+            first_value=np.ascontiguousarray(first_touch[:, 1]),
+            previous_shard=(first_touch[:, 0] >> np.uint64(32)).astype(np.uint32),
         )
         snapshot.save(snapshot_path(self._folder, self._index))
         self._register_previous[is_touched] = self._index
         # From here on, the emulator's totals hold this shard.
         emulator.rows_before += rows
         emulator.left[:] = emulator.budget
-        emulator.flow_before += emulator.flow
-        emulator.flow[:] = 0
         return shard
 
     def write_image(self, private_input: NDArray[np.uint64]) -> None:
@@ -319,10 +315,9 @@ class _Planner:
             _write_header(file, row_count)
             file.write(registers.tobytes())
             for first in range(0, len(pages), _PAGES_AT_ONCE):
-                address = (
-                    pages[first : first + _PAGES_AT_ONCE, None] * _PAGE_DOUBLEWORDS + np.arange(_PAGE_DOUBLEWORDS)
-                ).reshape(-1)
-                last_shard = emulator.last_shard[address]
+                some = pages[first : first + _PAGES_AT_ONCE]
+                address = (some[:, None] * _PAGE_DOUBLEWORDS + np.arange(_PAGE_DOUBLEWORDS)).astype(np.uint32)
+                last_shard = emulator.last_shard.reshape(-1, _PAGE_DOUBLEWORDS)[some]
                 is_row = last_shard != 0
                 is_row |= (program.data_start <= address) & (address < data_end)
                 is_row |= (output_start <= address) & (address < output_start + OUTPUT_DOUBLEWORDS)
@@ -331,11 +326,11 @@ class _Planner:
                 rows["space"] = MEMORY_SPACE
                 rows["address"] = address
                 rows["last_shard"] = last_shard[is_row]
-                rows["final_value"] = emulator.memory[address]
+                rows["final_value"] = emulator.memory.reshape(-1, _PAGE_DOUBLEWORDS)[some][is_row]
                 for start, content in ((program.data_start, program.data), (input_start, private_input)):
-                    has_content = (start <= address) & (address < start + len(content))
-                    rows["initial_value"][has_content] = content[address[has_content] - start]
-                file.write(rows.tobytes())
+                    low, high = np.searchsorted(address, (start, start + len(content)))
+                    rows["initial_value"][low:high] = content[address[low:high] - np.uint32(start)]
+                file.write(rows.data)
                 row_count += len(rows)
             file.seek(0)
             _write_header(file, row_count)
@@ -432,7 +427,7 @@ class Tracer:
         # A fresh buffer per shard would cost more in page faults than the emulation itself.
         if len(self._buffer) < count:
             self._buffer = np.empty(0, dtype=np.uint64)
-            self._buffer = sparse_array(count + count // 8, np.uint64)
+            self._buffer = sparse_array(count + count // 8, np.uint64, is_dense=True)
         return self._buffer[:count]
 
     def _check(
