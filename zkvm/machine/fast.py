@@ -32,6 +32,7 @@ from zkvm.machine.events import (
     ECALL_EVENT,
     EVENT,
     MEMORY_EVENT,
+    MEMORY_SPACE,
     PRECOMPILE_READS,
     PRECOMPILE_WRITES,
     STEP_EVENT,
@@ -303,9 +304,7 @@ def _compute(precompile, io):
 
 
 @kernel
-def _call_precompile(
-    is_tracing, is_again, number, a0, a1, cells, memory, io, last_shard, last_touch, events
-):
+def _call_precompile(is_tracing, is_again, number, a0, a1, cells, memory, io, last_shard, last_touch, events):
     """
     One precompile call of `execute` or, if is_tracing, of `trace`: checks, result, events.
 
@@ -461,6 +460,51 @@ def close_flow(code: NDArray[np.uint64], flow: NDArray[np.uint64], total: NDArra
             if packed & _BYTE == _ECALL:
                 mask |= _ECALL_REGISTERS
     return mask
+
+
+@kernel
+def sort_touches(keys, first_touch, address, first_value, previous_shard):
+    """
+    Spreads a shard's first touches over three arrays, in the order of the keys.
+
+    keys: (m,) uint64, ascending, 2^32 times a doubleword plus its place in first_touch (of `execute`). address,
+    first_value, previous_shard: (m,) uint32, uint64, uint32, written.
+    """
+    for i in range(keys.size):
+        place = (keys[i] & _LOW32) << _U1
+        address[i] = keys[i] >> _U32
+        previous_shard[i] = first_touch[place] >> _U32
+        first_value[i] = first_touch[place + _U1]
+
+
+@kernel
+def fill_image(pages, memory, last_shard, data_start, data, input_start, private_input, output_start, output_end, rows):
+    """
+    Writes the memory image of some pages: a row for each doubleword that a shard touched or that lies in the program's
+    data or in the output. Returns the number of rows.
+
+    pages: (k,) int64. data, private_input: the initial words from a doubleword on. rows: (512 k, 4) uint64, IMAGE.
+    """
+    count = 0
+    for page in pages:
+        first = np.uint64(page) << _PAGE_SHIFT
+        for i in range(1 << PAGE_GRAIN):
+            doubleword = first + np.uint64(i)
+            shard = np.uint64(last_shard[doubleword])
+            in_data, in_input = doubleword - data_start, doubleword - input_start
+            is_data = in_data < np.uint64(data.size)
+            if shard != _U0 or is_data or output_start <= doubleword < output_end:
+                initial = _U0
+                if is_data:
+                    initial = data[in_data]
+                elif in_input < np.uint64(private_input.size):
+                    initial = private_input[in_input]
+                rows[count, 0] = np.uint64(MEMORY_SPACE) | doubleword << _U32
+                rows[count, 1] = shard
+                rows[count, 2] = initial
+                rows[count, 3] = memory[doubleword]
+                count += 1
+    return count
 
 
 def _make_interpreter(is_tracing: bool) -> Any:

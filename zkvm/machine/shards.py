@@ -43,7 +43,7 @@ IMAGE_FILE: Final = "image.npy"
 
 _DOUBLEWORD_COUNT = 1 << (memory_map.ADDRESS_BITS - 3)
 _PAGE_DOUBLEWORDS = memory_map.PAGE_BYTES // 8
-_PAGES_AT_ONCE = 4096
+_PAGES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -261,11 +261,12 @@ class _Planner:
             touched_bits = int(fast.close_flow(emulator.program.packed, emulator.flow, emulator.flow_before))
         is_touched = np.array([touched_bits >> index & 1 for index in range(REGISTER_COUNT)], dtype=np.bool_)
         count = int(emulator.cells[fast.TOUCHED])
-        first_touch = emulator.first_touch[: 2 * count].reshape(-1, 2)
         # Sorting addresses with their places behind them is faster than an indirect sort.
-        keys = first_touch[:, 0] << np.uint64(32) | np.arange(count, dtype=np.uint64)
+        keys = emulator.first_touch[: 2 * count : 2] << np.uint64(32) | np.arange(count, dtype=np.uint64)
         keys.sort()
-        first_touch = first_touch[keys & np.uint64(0xFFFF_FFFF)]
+        address, first_value = np.empty(count, dtype=np.uint32), np.empty(count, dtype=np.uint64)
+        previous_shard = np.empty(count, dtype=np.uint32)
+        fast.sort_touches(keys, emulator.first_touch, address, first_value, previous_shard)
         shard = Shard(
             index=self._index,
             start_pc=self._start_pc,
@@ -279,9 +280,9 @@ class _Planner:
             registers=self._start_registers,
             register_previous=self._register_previous.copy(),
             register_is_touched=is_touched,
-            address=first_touch[:, 0].astype(np.uint32),
-            first_value=np.ascontiguousarray(first_touch[:, 1]),
-            previous_shard=(first_touch[:, 0] >> np.uint64(32)).astype(np.uint32),
+            address=address,
+            first_value=first_value,
+            previous_shard=previous_shard,
         )
         snapshot.save(snapshot_path(self._folder, self._index))
         self._register_previous[is_touched] = self._index
@@ -308,30 +309,23 @@ class _Planner:
 
         path = self._folder / IMAGE_FILE
         temporary = path.with_name(path.name + ".part")
-        input_start = memory_map.INPUT_START // 8
         with temporary.open("wb") as file:
             # The row count is known only at the end: the header is written twice, padded to one length.
             row_count = len(registers)
             _write_header(file, row_count)
             file.write(registers.tobytes())
+            rows = np.empty(min(len(pages), _PAGES_AT_ONCE) * _PAGE_DOUBLEWORDS, dtype=IMAGE)
             for first in range(0, len(pages), _PAGES_AT_ONCE):
-                some = pages[first : first + _PAGES_AT_ONCE]
-                address = (some[:, None] * _PAGE_DOUBLEWORDS + np.arange(_PAGE_DOUBLEWORDS)).astype(np.uint32)
-                last_shard = emulator.last_shard.reshape(-1, _PAGE_DOUBLEWORDS)[some]
-                is_row = last_shard != 0
-                is_row |= (program.data_start <= address) & (address < data_end)
-                is_row |= (output_start <= address) & (address < output_start + OUTPUT_DOUBLEWORDS)
-                address = address[is_row]
-                rows = np.zeros(len(address), dtype=IMAGE)
-                rows["space"] = MEMORY_SPACE
-                rows["address"] = address
-                rows["last_shard"] = last_shard[is_row]
-                rows["final_value"] = emulator.memory.reshape(-1, _PAGE_DOUBLEWORDS)[some][is_row]
-                for start, content in ((program.data_start, program.data), (input_start, private_input)):
-                    low, high = np.searchsorted(address, (start, start + len(content)))
-                    rows["initial_value"][low:high] = content[address[low:high] - np.uint32(start)]
-                file.write(rows.data)
-                row_count += len(rows)
+                with np.errstate(over="ignore"):
+                    count = fast.fill_image(
+                        pages[first : first + _PAGES_AT_ONCE], emulator.memory, emulator.last_shard,
+                        np.uint64(program.data_start), program.data,
+                        np.uint64(memory_map.INPUT_START // 8), private_input,
+                        np.uint64(output_start), np.uint64(output_start + OUTPUT_DOUBLEWORDS),
+                        rows.view(np.uint64).reshape(-1, 4),
+                    )  # fmt: skip
+                file.write(rows[:count].data)
+                row_count += count
             file.seek(0)
             _write_header(file, row_count)
         os.replace(temporary, path)
