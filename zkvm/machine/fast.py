@@ -25,7 +25,7 @@ from zkvm.isa.instructions import (
     memory_family,
     touched_registers,
 )
-from zkvm.kernels.policy import kernel
+from zkvm.kernels.policy import HAVE_NUMBA, kernel
 from zkvm.machine import memory_map
 from zkvm.machine.events import (
     CROSSING_EVENT,
@@ -387,6 +387,38 @@ def _call_precompile(is_tracing, is_again, number, a0, a1, cells, memory, io, la
     return _DONE
 
 
+if HAVE_NUMBA:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.core.cgutils import get_or_insert_function
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def expect_write(typing_context: Any, words: Any, position: Any) -> Any:
+        """Tells the processor that words[position], a 1d array's uint64, will be written; it need not exist."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+            hint = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+            function = get_or_insert_function(builder.module, hint, "llvm.prefetch.p0")
+            address = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+            # For a write, to be kept near, data.
+            builder.call(function, [address, flag(1), flag(3), flag(1)])
+            return context.get_dummy_value()
+
+        return types.void(words, types.uint64), generate
+
+else:
+
+    def expect_write(words: Any, position: Any) -> None:
+        """Without numba there is nobody to tell."""
+
+
+_EXPECTED_AHEAD = np.uint64(64)
+"""Words between the event that is written and the one that is to be expected. Without it, writing waits for memory."""
+
+
 @kernel(inline=True)
 def access(cells, register, time):
     """
@@ -409,6 +441,7 @@ def extend(top, shift, packed):
 @kernel(inline=True)
 def write_step(events, row, clk, pc, index, previous_rs1, previous_rs2, previous_rd, a, b, result, rd_old):
     """Writes the words that every step's event begins with (STEP_EVENT) at events[row]."""
+    expect_write(events, row + _EXPECTED_AHEAD)
     events[row] = clk | pc << _U32
     events[row + _U1] = index | previous_rs1 << _U32
     events[row + _U2] = previous_rs2 | previous_rd << _U32
@@ -421,6 +454,7 @@ def write_step(events, row, clk, pc, index, previous_rs1, previous_rs2, previous
 @kernel(inline=True)
 def write_memory(events, row, doubleword, time, old, new):
     """Writes the words that follow in a load's or store's event (MEMORY_EVENT). time: of `reach`."""
+    expect_write(events, row + _EXPECTED_AHEAD + _U8)
     events[row + _U7] = doubleword | ((time - _U2) & _LOW32) << _U32
     events[row + _U8] = old
     events[row + _U9] = new
