@@ -84,7 +84,7 @@ class RunResult:
     regions:       see zkvm.machine.profile.
     touched_bytes: memory the program touched, in whole pages of 4 KiB.
     debug:         what it wrote to the debug channel, at most Limits.debug_bytes and a notice.
-    executions:    (n,) uint64, steps per instruction of the program.
+    flow:          (n + 1,) uint64, what `executions` is the running sum of; see zkvm.machine.fast.execute.
     registers:     x0..x31 and the sink, at the end.
     pc:            where it halted.
     """
@@ -99,9 +99,14 @@ class RunResult:
     regions: tuple[RegionCount, ...]
     touched_bytes: int
     debug: bytes
-    executions: NDArray[np.uint64]
+    flow: NDArray[np.uint64]
     registers: tuple[int, ...]
     pc: int
+
+    @cached_property
+    def executions(self) -> NDArray[np.uint64]:
+        """(n,) uint64, steps per instruction of the program."""
+        return np.cumsum(self.flow[:-1], dtype=np.uint64)
 
     @cached_property
     def instructions(self) -> dict[str, int]:
@@ -114,10 +119,18 @@ class RunResult:
         return function_counts(self.program, self.executions)
 
 
-def sparse_array(length: int, dtype: DTypeLike) -> NDArray[Any]:
-    """A zeroed array whose pages take memory only once touched. Freed with the last reference to it."""
+def sparse_array(length: int, dtype: DTypeLike, is_dense: bool = False) -> NDArray[Any]:
+    """
+    A zeroed array whose pages take memory only once touched. Freed with the last reference to it.
+
+    is_dense: most of it will be touched; where the system has large pages, it may use them.
+    """
     byte_count = max(1, length * np.dtype(dtype).itemsize)
     mapping = mmap.mmap(-1, byte_count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    if is_dense and hasattr(mmap, "MADV_HUGEPAGE"):
+        # Refused by a kernel without large pages, which is as well.
+        with contextlib.suppress(OSError):
+            mapping.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(mapping, dtype=dtype, count=length)
 
 
@@ -125,7 +138,7 @@ class Emulator:
     """
     One run in progress. `advance` executes until the program halts or the kernel's budget is spent.
 
-    Attributes are the kernel's arrays (zkvm.machine.fast); shards adjust `left`, `state` and the `first_*` arrays.
+    Attributes are the kernel's arrays (zkvm.machine.fast); shards adjust `left` and `cells`.
     """
 
     def __init__(
@@ -134,7 +147,7 @@ class Emulator:
         private_input: bytes,
         limits: Limits,
         on_debug: Callable[[bytes], None] | None = None,
-        first_touch_capacity: int = 1,
+        touch_limit: int | None = None,
     ) -> None:
         input_limit = min(limits.input_bytes, memory_map.INPUT_LENGTH_LIMIT)
         if len(private_input) > input_limit:
@@ -147,43 +160,46 @@ class Emulator:
         first = memory_map.INPUT_START // 8
         self.memory[first : first + len(words)] = words
 
-        self.registers = np.zeros(fast.REGISTER_SLOTS, dtype=np.uint64)
-        self.state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
-        self.state[fast.PC] = program.entry
-        self.state[fast.SHARD] = 1
-        self.state[fast.TOUCHED_LIMIT] = _FOREVER
-        self.state[fast.PAGE_LIMIT] = limits.memory_bytes // memory_map.PAGE_BYTES
-        self.left = np.full(fast.COUNTER_COUNT, _FOREVER, dtype=np.int64)
+        self.cells = np.zeros(fast.CELL_COUNT, dtype=np.uint64)
+        self.registers = self.cells[:REGISTER_COUNT]
+        self.cells[fast.PC] = program.entry
+        self.cells[fast.SHARD] = 1
+        # Touching is noted page by page unless shards ask for doublewords.
+        self.cells[fast.GRAIN] = fast.PAGE_GRAIN if touch_limit is None else 0
+        touch_limit = _PAGE_COUNT + fast.PRECOMPILE_TOUCH_LIMIT if touch_limit is None else touch_limit
+        self.cells[fast.TOUCHED_LIMIT] = touch_limit
+        self.cells[fast.PAGE_LIMIT] = limits.memory_bytes // memory_map.PAGE_BYTES
+        self.left = self.cells[fast.LEFT : fast.LEFT + FAMILY_COUNT].view(np.int64)
+        self.left[:] = _FOREVER
         self.budget = self.left.copy()
         """What `left` was at the start of the shard."""
         self.clk_limit = _FOREVER
         """No step of this shard begins at or after this time."""
-        self.executions = np.zeros(len(program.words), dtype=np.uint64)
+        self.flow = np.zeros(len(program.words) + 1, dtype=np.uint64)
         self.last_shard = sparse_array(_DOUBLEWORD_COUNT, np.uint16)
         self.page_is_touched = np.zeros(_PAGE_COUNT, dtype=np.uint8)
-        self.first_address = np.zeros(first_touch_capacity, dtype=np.uint32)
-        self.first_value = np.zeros(first_touch_capacity, dtype=np.uint64)
-        self.first_previous = np.zeros(first_touch_capacity, dtype=np.uint16)
+        self.first_touch = sparse_array(2 * touch_limit, np.uint64)
 
         self.rows_before = np.zeros(FAMILY_COUNT, dtype=np.int64)
         """Rows per family of the shards that are finished."""
-        self.executions_before = np.zeros(len(program.words), dtype=np.uint64)
+        self.flow_before: NDArray[np.uint64] | None = None
+        """The sum of `flow` over the shards that are finished."""
         self.regions = RegionTally()
         self.host_calls: dict[Syscall, int] = {}
         self.debug = bytearray()
         self._debug_is_full = False
         self._on_debug = on_debug
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
-        self._unused = (np.zeros(1, np.uint64), np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint64))
+        self._unused = (np.zeros(1, np.uint32), np.zeros(1, np.uint64))
 
     @property
     def pc(self) -> int:
         """The address of the next instruction; at the end, of the exit."""
-        return int(self.state[fast.PC])
+        return int(self.cells[fast.PC])
 
     def rows(self) -> NDArray[np.int64]:
         """(FAMILY_COUNT,) rows per family in the whole run so far."""
-        return self.rows_before + (self.budget - self.left)[:FAMILY_COUNT]
+        return self.rows_before + (self.budget - self.left)
 
     def steps(self) -> int:
         """Instructions executed in the whole run so far."""
@@ -200,15 +216,14 @@ class Emulator:
             if remaining <= 0:
                 raise StepLimitReached(self.limits.steps, self.pc)
             # An ecall takes two steps' time, so a round may end with steps remaining; then there is another.
-            time = int(self.state[fast.CLK])
+            time = int(self.cells[fast.CLK])
             round_limit = min(self.clk_limit, time + STEP_TICKS * remaining)
-            self.state[fast.CLK_LIMIT] = round_limit
+            self.cells[fast.CLK_LIMIT] = round_limit
             # Without numba the kernel is plain Python on NumPy words, whose wrapping is intended.
             with np.errstate(over="ignore"):
                 reason = fast.execute(
-                    self.program.packed, np.uint64(self.program.text_start), self.memory, self.registers, self.state, self.left,
-                    self._io, self.executions, self.last_shard, self.page_is_touched,
-                    self.first_address, self.first_value, self.first_previous, *self._unused,
+                    self.program.packed, np.uint64(self.program.text_start), self.cells, self.memory, self._io,
+                    self.flow, self.last_shard, self.page_is_touched, self.first_touch, *self._unused,
                 )  # fmt: skip
             if reason == fast.HALTED:
                 self._count_call(Syscall.EXIT)
@@ -217,7 +232,7 @@ class Emulator:
                 self._host_call()
             elif reason != fast.BUDGET_SPENT:
                 raise self._stop(reason)
-            elif int(self.state[fast.CLK]) < round_limit or round_limit == self.clk_limit:
+            elif int(self.cells[fast.CLK]) < round_limit or round_limit == self.clk_limit:
                 return False
 
     def result(self) -> RunResult:
@@ -240,18 +255,18 @@ class Emulator:
             steps=self.steps(),
             families=families,
             syscalls=dict(sorted({**self.host_calls, **calls}.items())),
-            misaligned=int(self.state[fast.MISALIGNED]),
+            misaligned=int(self.cells[fast.MISALIGNED]),
             regions=self.regions.counts(rows),
             touched_bytes=self.touched_bytes(),
             debug=bytes(self.debug),
-            executions=self.executions_before + self.executions,
-            registers=tuple(int(value) for value in self.registers[:REGISTER_COUNT]),
+            flow=self.flow if self.flow_before is None else self.flow_before + self.flow,
+            registers=tuple(int(value) for value in self.registers),
             pc=self.pc,
         )
 
     def touched_bytes(self) -> int:
         """Memory touched so far, in whole pages."""
-        return int(self.state[fast.PAGES]) * memory_map.PAGE_BYTES
+        return int(self.cells[fast.PAGES]) * memory_map.PAGE_BYTES
 
     @contextlib.contextmanager
     def debug_on_error(self) -> Iterator[None]:
@@ -305,7 +320,7 @@ class Emulator:
             self._on_debug(text)
 
     def _stop(self, reason: int) -> Exception:
-        pc, detail = self.pc, int(self.state[fast.DETAIL])
+        pc, detail = self.pc, int(self.cells[fast.DETAIL])
         if reason == fast.MEMORY_LIMIT:
             return MemoryLimitReached(self.limits.memory_bytes, pc)
         traps: dict[int, type[Trap]] = {

@@ -22,11 +22,21 @@ from zkvm.isa.instructions import (
     Family,
     Format,
     Operation,
+    memory_family,
     touched_registers,
 )
-from zkvm.kernels.policy import kernel
+from zkvm.kernels.policy import HAVE_NUMBA, kernel
 from zkvm.machine import memory_map
-from zkvm.machine.events import EVENT, PRECOMPILE_READS, PRECOMPILE_WRITES
+from zkvm.machine.events import (
+    CROSSING_EVENT,
+    ECALL_EVENT,
+    EVENT,
+    MEMORY_EVENT,
+    MEMORY_SPACE,
+    PRECOMPILE_READS,
+    PRECOMPILE_WRITES,
+    STEP_EVENT,
+)
 from zkvm.machine.fast_precompiles import (
     RESULT,
     arith256,
@@ -59,41 +69,59 @@ SNAPSHOT_MISMATCH: Final = 11
 
 _DONE: Final = -1
 """Of helpers: no reason to stop."""
+_UNTOUCHED_OPERAND: Final = -2
+"""Of `_call_precompile`: the doubleword in DETAIL is to be touched, and the call to be made again."""
 
-# --- the state array: scalars that outlive a call ---------------------------------------------------------------------
-PC: Final = 0
-CLK: Final = 1
-CLK_LIMIT: Final = 2
+# --- cells: every scalar that outlives a call, in one array of words. Each of these is a place in it. ------------------
+# Registers come first: x0..x31, the sink, and what stands for a register that a step does not access. Those read 0 and
+# forget what is written. There is one for each place, since a step that accesses neither rs1 nor rs2 does not access one
+# register twice.
+NO_RS1: Final = 33
+NO_RS2: Final = 34
+NO_RD: Final = 35
+REGISTER_SLOTS: Final = 36
+
+ACCESS: Final = 40
+"""`trace` only, REGISTER_SLOTS words: the time of each register's last access as 32 bits; -1 before the first."""
+
+FAMILY_SLOTS: Final = 24
+LEFT: Final = 80
+"""
+FAMILY_SLOTS words: how many rows each family may still take; counted down. In `trace` it is left alone and holds the
+word of `events` that each family's cursor never passes.
+"""
+CURSOR: Final = LEFT + FAMILY_SLOTS
+"""`trace` only, FAMILY_SLOTS words: the word of `events` at which each family's next row begins."""
+
+PC: Final = CURSOR + FAMILY_SLOTS
+CLK: Final = PC + 1
+CLK_LIMIT: Final = PC + 2
 """No step begins at or after this time."""
-DETAIL: Final = 3
+DETAIL: Final = PC + 3
 """What belongs to the reason: a word, target, address or syscall number."""
-SHARD: Final = 4
-"""`execute` only: the number that marks a doubleword as touched; 1..65535."""
-TOUCHED: Final = 5
-"""`execute` only: doublewords touched first in this shard."""
-TOUCHED_LIMIT: Final = 6
-"""`execute` only: a shard ends before a step that could bring TOUCHED above this."""
-IS_RECORDING: Final = 7
-"""`execute` only: whether first touches are written down."""
-PAGES: Final = 8
-PAGE_LIMIT: Final = 9
-MISALIGNED: Final = 10
-"""`execute` only: loads and stores whose address is not a multiple of their size."""
-STATE_WORDS: Final = 16
+# The others belong to `execute` only.
+SHARD: Final = PC + 4
+"""The number that marks a doubleword as touched; 1..65535."""
+TOUCHED: Final = PC + 5
+"""Doublewords touched first in this shard."""
+TOUCHED_LIMIT: Final = PC + 6
+"""A shard ends before a step that could bring TOUCHED above this."""
+PAGES: Final = PC + 7
+PAGE_LIMIT: Final = PC + 8
+MISALIGNED: Final = PC + 9
+"""Loads and stores whose address is not a multiple of their size."""
+GRAIN: Final = PC + 10
+"""Touching is noted per 2^GRAIN doublewords: 0 where shards are planned, else up to PAGE_GRAIN."""
+CELL_COUNT: Final = PC + 16
+
+PAGE_GRAIN: Final = 9
+"""log2 of the doublewords in a page; every region is whole pages."""
 
 PRECOMPILE_TOUCH_LIMIT: Final = 40
 """More doublewords than any single step touches."""
 
 NO_FAMILY: Final = FAMILY_COUNT
-"""The counter of steps whose family is not known before they run; never spent."""
-COUNTER_COUNT: Final = FAMILY_COUNT + 1
-
-# Stand for a register that a step does not access: they read 0 and forget what is written. One for each place, since
-# a step that accesses neither rs1 nor rs2 does not access one register twice.
-NO_RS1: Final = 33
-NO_RS2: Final = 34
-NO_RD: Final = 35
-REGISTER_SLOTS: Final = 36
+"""Of instructions that are not supported."""
 
 UNTOUCHED: Final = 1
 """In `last_touch`: in the snapshot, not yet touched in this shard. 0 = not in the snapshot, else time + 2."""
@@ -105,29 +133,19 @@ def pack_instructions(decoded: NDArray[np.void], words: NDArray[np.uint32]) -> N
     """
     The interpreter's form of a program.
 
-    decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n,) uint64; of instruction i, word 2i holds
-    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family, the
-    shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds the
-    immediate, or the unsupported word itself.
+    decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n + 2,) uint64; of instruction i, word 2i holds
+    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family,
+    the shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds
+    the immediate, or the unsupported word itself. The last two words are the mark of what lies outside.
     """
-    packed = np.empty((len(decoded), _INSTRUCTION_WORDS), dtype=np.uint64)
-    packed[:, 0] = _WORD_OF_MNEMONIC[decoded["mnemonic"]]
+    packed = np.empty((len(decoded) + 1, _INSTRUCTION_WORDS), dtype=np.uint64)
+    packed[:-1, 0] = _WORD_OF_MNEMONIC[decoded["mnemonic"]]
     # Registers that an instruction does not access are 0 in the decoded form.
     for name, position in (("rs1", _U8), ("rs2", _U16), ("rd", _U24)):
-        packed[:, 0] |= decoded[name].astype(np.uint64) << position
-    packed[:, 1] = np.where(decoded["operation"] == 0, words, decoded["immediate"])
+        packed[:-1, 0] |= decoded[name].astype(np.uint64) << position
+    packed[:-1, 1] = np.where(decoded["operation"] == 0, words, decoded["immediate"])
+    packed[-1] = _OUTSIDE, 0
     return packed.reshape(-1)
-
-
-def register_mask(code: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """(n,) uint64 of packed instructions: bit r of word i says whether instruction i accesses register r, 0..32."""
-    first = code[::_INSTRUCTION_WORDS]
-    mask = np.zeros(len(first), dtype=np.uint64)
-    for position in (_U8, _U16, _U24):
-        # Slots above 32 are no registers; whoever reads the mask looks at 33 bits.
-        mask |= _U1 << (first >> position & _BYTE)
-    mask[(first & _BYTE) == _ECALL] |= np.uint64(1 << 10 | 1 << 11 | 1 << 17)
-    return mask
 
 
 _U0 = np.uint64(0)
@@ -135,8 +153,14 @@ _U1 = np.uint64(1)
 _U2 = np.uint64(2)
 _U3 = np.uint64(3)
 _U4 = np.uint64(4)
+_U5 = np.uint64(5)
+_U6 = np.uint64(6)
 _U7 = np.uint64(7)
 _U8 = np.uint64(8)
+_U9 = np.uint64(9)
+_U10 = np.uint64(10)
+_U11 = np.uint64(11)
+_U12 = np.uint64(12)
 _U16 = np.uint64(16)
 _U24 = np.uint64(24)
 _U32 = np.uint64(32)
@@ -152,7 +176,7 @@ _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _SIGN = np.uint64(1 << 63)
 
 _DOUBLEWORD_COUNT = np.uint64(1 << (memory_map.ADDRESS_BITS - 3))
-_PAGE_SHIFT = np.uint64(9)
+_PAGE_SHIFT = np.uint64(PAGE_GRAIN)
 # DATA, INPUT and OUTPUT are neighbours: two ranges of doublewords are readable.
 _LOWER_START = np.uint64(memory_map.DATA_START >> 3)
 _LOWER_END = np.uint64(memory_map.OUTPUT_END >> 3)
@@ -173,10 +197,18 @@ _MULHU, _MULW = int(Operation.MULHU), int(Operation.MULW)
 _DIV, _DIVU, _REM, _REMU = int(Operation.DIV), int(Operation.DIVU), int(Operation.REM), int(Operation.REMU)
 _DIVW, _DIVUW, _REMW, _REMUW = int(Operation.DIVW), int(Operation.DIVUW), int(Operation.REMW), int(Operation.REMUW)
 _LOAD, _STORE, _ECALL = int(Operation.LB), int(Operation.SB), int(Operation.ECALL)
+_OUTSIDE: Final = 1 + max(Operation)
+"""In packed code: stands behind the last instruction and for every pc outside of TEXT."""
 
-_LOAD_DOUBLE, _STORE_DOUBLE = int(Family.LOAD_DOUBLE), int(Family.STORE_DOUBLE)
-_LOAD_NARROW, _STORE_NARROW = int(Family.LOAD_NARROW), int(Family.STORE_NARROW)
-_CROSSING, _ECALL_FAMILY = int(Family.MEMORY_CROSSING), int(Family.ECALL)
+_CROSSING = np.uint64(Family.MEMORY_CROSSING)
+_ECALL_REGISTERS = np.uint64(1 << 10 | 1 << 11 | 1 << 17)
+
+# Places in `cells` as words, to be added to registers and families.
+_ACCESS, _LEFT, _CURSOR = np.uint64(ACCESS), np.uint64(LEFT), np.uint64(CURSOR)
+_LEFT_CROSSING, _CURSOR_CROSSING = np.uint64(LEFT + Family.MEMORY_CROSSING), np.uint64(CURSOR + Family.MEMORY_CROSSING)
+_LEFT_ECALL, _CURSOR_ECALL = np.uint64(LEFT + Family.ECALL), np.uint64(CURSOR + Family.ECALL)
+_LEFT_BRANCH, _CURSOR_BRANCH = np.uint64(LEFT + Family.BRANCH), np.uint64(CURSOR + Family.BRANCH)
+_LEFT_JUMP, _CURSOR_JUMP = np.uint64(LEFT + Family.JUMP), np.uint64(CURSOR + Family.JUMP)
 
 _EXIT, _DEBUG_WRITE = np.uint64(Syscall.EXIT), np.uint64(Syscall.DEBUG_WRITE)
 _REGION_BEGIN, _REGION_END = np.uint64(Syscall.REGION_BEGIN), np.uint64(Syscall.REGION_END)
@@ -202,6 +234,8 @@ def _words_of_mnemonics() -> NDArray[np.uint64]:
             shift = 64 - 8 * ACCESS_BYTES[line.operation]
             extension = int(line.operation in (Operation.LB, Operation.LH, Operation.LW))
             operation = _STORE if line.format == Format.S else _LOAD
+            # In all but crossing cases.
+            family = int(memory_family(line.operation, 0))
         else:
             family = int(FAMILY_OF_OPERATION[line.operation])
         registers = 0
@@ -216,6 +250,10 @@ def _words_of_mnemonics() -> NDArray[np.uint64]:
 _WORD_OF_MNEMONIC = _words_of_mnemonics()
 
 _EVENT_WORDS = np.array([EVENT[family].itemsize // 8 for family in Family] + [0], dtype=np.uint64)
+_STEP_WORDS = np.uint64(STEP_EVENT.itemsize // 8)
+_MEMORY_WORDS = np.uint64(MEMORY_EVENT.itemsize // 8)
+_CROSSING_WORDS = np.uint64(CROSSING_EVENT.itemsize // 8)
+_ECALL_WORDS = np.uint64(ECALL_EVENT.itemsize // 8)
 
 
 @kernel(inline=True)
@@ -248,41 +286,6 @@ def _remainder(a, b):
 
 
 @kernel
-def touch(
-    doubleword: np.uint64,
-    memory: NDArray[np.uint64],
-    last_shard: NDArray[np.uint16],
-    page_is_touched: NDArray[np.uint8],
-    state: NDArray[np.uint64],
-    first_address: NDArray[np.uint32],
-    first_value: NDArray[np.uint64],
-    first_previous: NDArray[np.uint16],
-) -> int:
-    """
-    Marks a doubleword, not yet touched in this shard, as touched. Returns _DONE, MEMORY_FAULT or MEMORY_LIMIT.
-
-    Arrays as in `execute`. Room for one more first touch is the caller's to see to.
-    """
-    is_lower = _LOWER_START <= doubleword < _LOWER_END
-    if not (is_lower or _UPPER_START <= doubleword < _UPPER_END):
-        return MEMORY_FAULT
-    page = doubleword >> _PAGE_SHIFT
-    if page_is_touched[page] == 0:
-        if state[PAGES] >= state[PAGE_LIMIT]:
-            return MEMORY_LIMIT
-        page_is_touched[page] = 1
-        state[PAGES] += _U1
-    position = state[TOUCHED]
-    if state[IS_RECORDING] != _U0:
-        first_address[position] = doubleword
-        first_value[position] = memory[doubleword]
-        first_previous[position] = last_shard[doubleword]
-    state[TOUCHED] = position + _U1
-    last_shard[doubleword] = state[SHARD]
-    return _DONE
-
-
-@kernel
 def _compute(precompile, io):
     """Runs precompile 0..5 on the operands in io; False where they have no result."""
     if precompile == 0:
@@ -301,31 +304,29 @@ def _compute(precompile, io):
 
 
 @kernel
-def _call_precompile(
-    is_tracing, number, a0, a1, memory, state, left, io,
-    last_shard, page_is_touched, first_address, first_value, first_previous,
-    last_touch, events, cursor,
-):  # fmt: skip
+def _call_precompile(is_tracing, is_again, number, a0, a1, cells, memory, io, last_shard, last_touch, events):
     """
-    One precompile call of `execute` or, if is_tracing, of `trace`: checks, result, events. Returns _DONE or a reason.
+    One precompile call of `execute` or, if is_tracing, of `trace`: checks, result, events.
+
+    Returns _DONE, a reason to stop or _UNTOUCHED_OPERAND. is_again: it returned that for this very call before.
 
     Unlike in the interpreter, is_tracing is no compile-time constant: numba does not find a kernel in its cache again
     that closes over another kernel, so there is one for both.
     """
     shape = _PRECOMPILE_SHAPES[number - _FIRST_PRECOMPILE]
-    family = shape[0]
+    family = np.uint64(shape[0])
     read_0, read_1, write_0, write_1 = shape[1], shape[2], shape[3], shape[4]
     read_count, write_count = read_0 + read_1, write_0 + write_1
     uses_a1 = read_1 + write_1 > 0
-    if left[family] == (np.int64(cursor[family]) if is_tracing else 0):
+    if cells[_LEFT + family] == (cells[_CURSOR + family] if is_tracing else _U0):
         return BUDGET_SPENT
     if a0 & _U7:
-        state[DETAIL] = a0
+        cells[DETAIL] = a0
         return MISALIGNED_POINTER
     if uses_a1 and a1 & _U7:
-        state[DETAIL] = a1
+        cells[DETAIL] = a1
         return MISALIGNED_POINTER
-    if not is_tracing and state[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > state[TOUCHED_LIMIT]:
+    if not (is_tracing or is_again) and cells[TOUCHED] + np.uint64(PRECOMPILE_TOUCH_LIMIT) > cells[TOUCHED_LIMIT]:
         return BUDGET_SPENT
 
     extent_0, extent_1 = max(read_0, write_0), max(read_1, write_1)
@@ -333,37 +334,33 @@ def _call_precompile(
         start = a0 if i < extent_0 else a1
         doubleword = (start >> _U3) + np.uint64(i if i < extent_0 else i - extent_0)
         if doubleword >= _DOUBLEWORD_COUNT:
-            state[DETAIL] = doubleword << _U3
+            cells[DETAIL] = doubleword << _U3
             return MEMORY_FAULT
         if is_tracing:
             if last_touch[doubleword] == 0:
                 return SNAPSHOT_MISMATCH
-        elif np.uint64(last_shard[doubleword]) != state[SHARD]:
-            reason = touch(
-                doubleword, memory, last_shard, page_is_touched, state, first_address, first_value, first_previous
-            )
-            if reason != _DONE:
-                state[DETAIL] = doubleword << _U3
-                return reason
+        elif np.uint64(last_shard[doubleword >> cells[GRAIN]]) != cells[SHARD]:
+            cells[DETAIL] = doubleword
+            return _UNTOUCHED_OPERAND
     if read_1 > 0 and a1 - a0 + np.uint64(8 * read_1) - _U1 < np.uint64(8 * (read_0 + read_1)) - _U1:
-        state[DETAIL] = a1
+        cells[DETAIL] = a1
         return OVERLAPPING_OPERANDS
 
     first_0, first_1 = a0 >> _U3, a1 >> _U3
     for i in range(read_count):
         io[i] = memory[first_0 + np.uint64(i)] if i < read_0 else memory[first_1 + np.uint64(i - read_0)]
     if not _compute(np.int64(number - _FIRST_PRECOMPILE), io):
-        state[DETAIL] = number
+        cells[DETAIL] = number
         return INVALID_OPERAND
     target = first_0 if write_0 > 0 else first_1
 
     if not is_tracing:
-        left[family] -= 1
+        cells[_LEFT + family] -= _U1
     else:
-        clk = state[CLK]
-        at = cursor[family]
-        cursor[family] = at + _EVENT_WORDS[family]
-        events[at] = clk | state[PC] << _U32
+        clk = cells[CLK]
+        at = cells[_CURSOR + family]
+        cells[_CURSOR + family] = at + _EVENT_WORDS[family]
+        events[at] = clk | cells[PC] << _U32
         events[at + _U1] = a0 | (a1 if uses_a1 else _U0) << _U32
         words = at + _U2
         times = words + np.uint64(read_count + 2 * write_count)
@@ -390,24 +387,158 @@ def _call_precompile(
     return _DONE
 
 
-@kernel(inline=True)
-def access_registers(last_access, rs1, rs2, rd, clk):
-    """
-    Moves the times of a step's three registers on and returns the times before: of rs1, rs2, rd.
+if HAVE_NUMBA:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.core.cgutils import get_or_insert_function
+    from numba.extending import intrinsic
 
-    Where one register stands in two places, the later access sees the earlier one. The order of loads and stores does
-    that without a branch, which the processor could not predict.
+    @intrinsic
+    def expect_write(typing_context: Any, words: Any, position: Any) -> Any:
+        """Tells the processor that words[position], a 1d array's uint64, will be written; it need not exist."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+            hint = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+            function = get_or_insert_function(builder.module, hint, "llvm.prefetch.p0")
+            address = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+            # For a write, to be kept near, data.
+            builder.call(function, [address, flag(1), flag(3), flag(1)])
+            return context.get_dummy_value()
+
+        return types.void(words, types.uint64), generate
+
+else:
+
+    def expect_write(words: Any, position: Any) -> None:
+        """Without numba there is nobody to tell."""
+
+
+_EXPECTED_AHEAD = np.uint64(64)
+"""Words between the event that is written and the one that is to be expected. Without it, writing waits for memory."""
+
+
+@kernel(inline=True)
+def access(cells, register, time):
     """
-    previous_rs1 = last_access[rs1]
-    last_access[rs1] = clk
-    previous_rs2 = last_access[rs2]
-    last_access[rs2] = clk + _U1
-    previous_rd = last_access[rd]
-    last_access[rd] = clk + _U3
-    last_access[NO_RS1] = _U0
-    last_access[NO_RS2] = _U0
-    last_access[NO_RD] = _U0
-    return previous_rs1, previous_rs2, previous_rd
+    Moves the time of a register's last access on and returns the one before.
+
+    To be called in the order of the accesses: where one register stands in two places, the later access sees the
+    earlier one. The order of loads and stores does that without a branch, which the processor could not predict.
+    """
+    previous = cells[_ACCESS + register]
+    cells[_ACCESS + register] = time
+    return previous
+
+
+@kernel(inline=True)
+def extend(top, shift, packed):
+    """A load's result from the bytes it loads, which stand at the top of a word."""
+    return np.uint64(np.int64(top) >> np.int64(shift)) if packed >> _U48 & _U1 else top >> shift
+
+
+@kernel(inline=True)
+def write_step(events, row, clk, pc, index, previous_rs1, previous_rs2, previous_rd, a, b, result, rd_old):
+    """Writes the words that every step's event begins with (STEP_EVENT) at events[row]."""
+    expect_write(events, row + _EXPECTED_AHEAD)
+    events[row] = clk | pc << _U32
+    events[row + _U1] = index | previous_rs1 << _U32
+    events[row + _U2] = previous_rs2 | previous_rd << _U32
+    events[row + _U3] = a
+    events[row + _U4] = b
+    events[row + _U5] = result
+    events[row + _U6] = rd_old
+
+
+@kernel(inline=True)
+def write_memory(events, row, doubleword, time, old, new):
+    """Writes the words that follow in a load's or store's event (MEMORY_EVENT). time: of `reach`."""
+    expect_write(events, row + _EXPECTED_AHEAD + _U8)
+    events[row + _U7] = doubleword | ((time - _U2) & _LOW32) << _U32
+    events[row + _U8] = old
+    events[row + _U9] = new
+
+
+# What is left of a step once its operation is done.
+_COMPUTED: Final = 0
+"""A result goes to rd."""
+_BRANCHED: Final = 1
+_CALLED: Final = 2
+"""An ecall has done its work."""
+_HELD: Final = 3
+"""A load or store that reaches into a second doubleword, is a first touch, or cannot be done, is still all to do."""
+_UNTOUCHED: Final = 4
+"""Memory is to be touched, and the instruction to be tried again."""
+
+
+@kernel
+def close_flow(code: NDArray[np.uint64], flow: NDArray[np.uint64], total: NDArray[np.uint64]) -> np.uint64:
+    """
+    Adds a shard's flow to total and clears it. Arrays as in `execute`.
+
+    Returns the registers that what was executed accesses: bit r for register r, 0..32; bits above say nothing.
+    """
+    executions = _U0
+    mask = _U0
+    for i in range(flow.size):
+        change = flow[i]
+        if change != _U0:
+            executions += change
+            total[i] += change
+            flow[i] = _U0
+        if executions != _U0:
+            packed = code[2 * i]
+            for position in (_U8, _U16, _U24):
+                mask |= _U1 << (packed >> position & _BYTE)
+            if packed & _BYTE == _ECALL:
+                mask |= _ECALL_REGISTERS
+    return mask
+
+
+@kernel
+def sort_touches(keys, first_touch, address, first_value, previous_shard):
+    """
+    Spreads a shard's first touches over three arrays, in the order of the keys.
+
+    keys: (m,) uint64, ascending, 2^32 times a doubleword plus its place in first_touch (of `execute`). address,
+    first_value, previous_shard: (m,) uint32, uint64, uint32, written.
+    """
+    for i in range(keys.size):
+        place = (keys[i] & _LOW32) << _U1
+        address[i] = keys[i] >> _U32
+        previous_shard[i] = first_touch[place] >> _U32
+        first_value[i] = first_touch[place + _U1]
+
+
+@kernel
+def fill_image(pages, memory, last_shard, data_start, data, input_start, private_input, output_start, output_end, rows):
+    """
+    Writes the memory image of some pages: a row for each doubleword that a shard touched or that lies in the program's
+    data or in the output. Returns the number of rows.
+
+    pages: (k,) int64. data, private_input: the initial words from a doubleword on. rows: (512 k, 4) uint64, IMAGE.
+    """
+    count = 0
+    for page in pages:
+        first = np.uint64(page) << _PAGE_SHIFT
+        for i in range(1 << PAGE_GRAIN):
+            doubleword = first + np.uint64(i)
+            shard = np.uint64(last_shard[doubleword])
+            in_data, in_input = doubleword - data_start, doubleword - input_start
+            is_data = in_data < np.uint64(data.size)
+            if shard != _U0 or is_data or output_start <= doubleword < output_end:
+                initial = _U0
+                if is_data:
+                    initial = data[in_data]
+                elif in_input < np.uint64(private_input.size):
+                    initial = private_input[in_input]
+                rows[count, 0] = np.uint64(MEMORY_SPACE) | doubleword << _U32
+                rows[count, 1] = shard
+                rows[count, 2] = initial
+                rows[count, 3] = memory[doubleword]
+                count += 1
+    return count
 
 
 def _make_interpreter(is_tracing: bool) -> Any:
@@ -415,145 +546,164 @@ def _make_interpreter(is_tracing: bool) -> Any:
 
     @kernel
     def interpret(
-        code, text_start, memory, registers, state, left, io,
-        executions, last_shard, page_is_touched, first_address, first_value, first_previous,
-        last_access, last_touch, events, cursor,
-    ):  # fmt: skip
-        text_size = np.uint64(code.size // _INSTRUCTION_WORDS) * _U4
-        pc, clk, clk_limit = state[PC], state[CLK], state[CLK_LIMIT]
-        shard = state[SHARD]
+        code, text_start, cells, memory, io, flow, last_shard, page_is_touched, first_touch, last_touch, events
+    ):
+        # `at`: where the instruction stands in `code`. Outside of TEXT that is `end`, and `stray` is the pc.
+        end = np.uint64(code.size) - _U2
+        stray = cells[PC]
+        at = min((stray - text_start) >> _U1, end)
+        if at < end:
+            stray = text_start + (end << _U1)
+        clk, clk_limit = cells[CLK], cells[CLK_LIMIT]
+        shard, grain = cells[SHARD], cells[GRAIN]
+        if not is_tracing:
+            flow[at >> _U1] += _U1
         reason = BUDGET_SPENT
+        # When a precompile call was last found to have untouched operands.
+        again_clk = _ALL
         while clk < clk_limit:
-            offset = pc - text_start
-            if offset >= text_size:
-                state[DETAIL] = pc
-                reason = MEMORY_FAULT
-                break
-            index = offset >> _U2
-            packed = code[index << _U1]
-            immediate = code[(index << _U1) + _U1]
+            packed = code[at]
+            immediate = code[at + _U1]
             operation = np.int64(packed & _BYTE)
             rs1 = packed >> _U8 & _BYTE
             rs2 = packed >> _U16 & _BYTE
             rd = packed >> _U24 & _BYTE
-            family = packed >> _U32 & _BYTE
-            if left[family] == (np.int64(cursor[family]) if is_tracing else 0):
-                break
-            a = registers[rs1]
-            register_b = registers[rs2]
+            a = cells[rs1]
+            register_b = cells[rs2]
             # Of the two, one is always 0: an unaccessed register reads 0, and register forms have no immediate.
             b = register_b + immediate
-            next_pc = pc + _U4
+            rest = _COMPUTED
+            result = _U0
+            is_taken = False
+            address = a + immediate
+            doubleword = address >> _U3
 
             if operation == _ADD:
                 result = a + b
-            elif operation == _LOAD or operation == _STORE:
-                address = a + immediate
+            elif operation == _LOAD:
                 shift = packed >> _U40 & _BYTE
-                doubleword = address >> _U3
                 bit = (address & _U7) << _U3
-                if doubleword >= _DOUBLEWORD_COUNT:
-                    state[DETAIL] = address
-                    reason = MEMORY_FAULT
-                    break
-                is_load = operation == _LOAD
-                is_crossing = bit > shift
-                if is_crossing:
-                    memory_family = _CROSSING
-                elif shift == _U0:
-                    memory_family = _LOAD_DOUBLE if is_load else _STORE_DOUBLE
+                family = packed >> _U32 & _BYTE
+                row = cells[_CURSOR + family] if is_tracing else _U0
+                time = _U0
+                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and cells[_LEFT + family] != row
+                if is_ready:
+                    if is_tracing:
+                        time = np.uint64(last_touch[doubleword])
+                        is_ready = time != _U0
+                    else:
+                        is_ready = np.uint64(last_shard[doubleword >> grain]) == shard
+                if not is_ready:
+                    rest = _HELD
                 else:
-                    memory_family = _LOAD_NARROW if is_load else _STORE_NARROW
-                if left[memory_family] == (np.int64(cursor[memory_family]) if is_tracing else 0):
-                    break
-                upper = doubleword + _U1
-                if is_crossing and upper >= _DOUBLEWORD_COUNT:
-                    state[DETAIL] = address
-                    reason = MEMORY_FAULT
-                    break
-
-                if is_tracing:
-                    time = np.uint64(last_touch[doubleword])
-                    upper_time = np.uint64(last_touch[upper]) if is_crossing else _U1
-                    if time == _U0 or upper_time == _U0:
-                        reason = SNAPSHOT_MISMATCH
-                        break
-                    last_touch[doubleword] = clk + _U4
-                    if is_crossing:
-                        last_touch[upper] = clk + _U4
+                    if is_tracing:
+                        last_touch[doubleword] = clk + _U4
+                    old = memory[doubleword]
+                    result = extend(old >> bit << shift, shift, packed)
+                    if is_tracing:
+                        cells[_CURSOR + family] = row + _MEMORY_WORDS
+                        previous_rs1 = access(cells, rs1, clk)
+                        previous_rd = access(cells, rd, clk + _U3)
+                        write_step(
+                            events, row, clk, text_start + (at << _U1), at >> _U1,
+                            previous_rs1, _U0, previous_rd, a, _U0, result, cells[rd],
+                        )  # fmt: skip
+                        write_memory(events, row, doubleword, time, old, old)
+                    else:
+                        cells[_LEFT + family] -= _U1
+                        if bit & (_U63 - shift):
+                            cells[MISALIGNED] += _U1
+                    cells[rd] = result
+                    at += _U2
+                    clk += _U4
+                    continue
+            elif operation == _STORE:
+                shift = packed >> _U40 & _BYTE
+                bit = (address & _U7) << _U3
+                family = packed >> _U32 & _BYTE
+                row = cells[_CURSOR + family] if is_tracing else _U0
+                time = _U0
+                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and cells[_LEFT + family] != row
+                if is_ready:
+                    if is_tracing:
+                        time = np.uint64(last_touch[doubleword])
+                        is_ready = time != _U0
+                    else:
+                        is_ready = np.uint64(last_shard[doubleword >> grain]) == shard
+                if not is_ready:
+                    rest = _HELD
                 else:
-                    is_new = np.uint64(last_shard[doubleword]) != shard
-                    if is_crossing:
-                        is_new |= np.uint64(last_shard[upper]) != shard
-                    if is_new:
-                        if state[TOUCHED] + _U2 > state[TOUCHED_LIMIT]:
-                            break
-                        stop = _DONE
-                        if np.uint64(last_shard[doubleword]) != shard:
-                            stop = touch(
-                                doubleword, memory, last_shard, page_is_touched, state,
-                                first_address, first_value, first_previous,
-                            )  # fmt: skip
-                        if stop == _DONE and is_crossing and np.uint64(last_shard[upper]) != shard:
-                            stop = touch(
-                                upper, memory, last_shard, page_is_touched, state,
-                                first_address, first_value, first_previous,
-                            )  # fmt: skip
-                        if stop != _DONE:
-                            state[DETAIL] = address
-                            reason = stop
-                            break
-                    # (64 - shift) / 8 bytes: the low bits of an address that is a multiple of it are 0.
-                    if address & (((_U64 - shift) >> _U3) - _U1):
-                        state[MISALIGNED] += _U1
-
-                old = memory[doubleword]
-                new = old
-                upper_old = _U0
-                upper_new = _U0
-                if is_crossing:
-                    upper_old = memory[upper]
-                    upper_new = upper_old
-                if is_load:
-                    raw = old >> bit
-                    if is_crossing:
-                        raw |= upper_old << (_U64 - bit)
-                    top = raw << shift
-                    result = np.uint64(np.int64(top) >> np.int64(shift)) if packed >> _U48 & _U1 else top >> shift
-                else:
+                    if is_tracing:
+                        last_touch[doubleword] = clk + _U4
                     mask = _ALL >> shift
+                    old = memory[doubleword]
                     new = old & ~(mask << bit) | (register_b & mask) << bit
+                    if is_tracing:
+                        cells[_CURSOR + family] = row + _MEMORY_WORDS
+                        previous_rs1 = access(cells, rs1, clk)
+                        previous_rs2 = access(cells, rs2, clk + _U1)
+                        write_step(
+                            events, row, clk, text_start + (at << _U1), at >> _U1,
+                            previous_rs1, previous_rs2, _U0, a, register_b, _U0, _U0,
+                        )  # fmt: skip
+                        write_memory(events, row, doubleword, time, old, new)
+                    else:
+                        cells[_LEFT + family] -= _U1
+                        if bit & (_U63 - shift):
+                            cells[MISALIGNED] += _U1
                     memory[doubleword] = new
-                    if is_crossing:
-                        rest = _U64 - bit
-                        upper_new = upper_old & ~(mask >> rest) | (register_b & mask) >> rest
-                        memory[upper] = upper_new
-                    result = _U0
+                    at += _U2
+                    clk += _U4
+                    continue
+            elif operation == _BEQ:
+                is_taken = a == register_b
+                rest = _BRANCHED
+            elif operation == _BNE:
+                is_taken = a != register_b
+                rest = _BRANCHED
+            elif operation == _BLT:
+                is_taken = np.int64(a) < np.int64(register_b)
+                rest = _BRANCHED
+            elif operation == _BGE:
+                is_taken = np.int64(a) >= np.int64(register_b)
+                rest = _BRANCHED
+            elif operation == _BLTU:
+                is_taken = a < register_b
+                rest = _BRANCHED
+            elif operation == _BGEU:
+                is_taken = a >= register_b
+                rest = _BRANCHED
+            elif operation == _JAL or operation == _JALR:
+                if cells[_LEFT_JUMP] == (cells[_CURSOR_JUMP] if is_tracing else _U0):
+                    break
+                # JAL reads no register: a = 0 and its immediate is the target, which is even.
+                target = address & ~_U1
+                if target & _U3:
+                    cells[DETAIL] = target
+                    reason = MISALIGNED_JUMP
+                    break
+                result = text_start + (at << _U1) + _U4
                 if is_tracing:
-                    at = cursor[memory_family]
-                    cursor[memory_family] = at + _EVENT_WORDS[memory_family]
-                    previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
-                    events[at] = clk | pc << _U32
-                    events[at + _U1] = index | previous_rs1 << _U32
-                    events[at + _U2] = previous_rs2 | previous_rd << _U32
-                    events[at + _U3] = a
-                    events[at + _U4] = register_b
-                    events[at + np.uint64(5)] = result
-                    events[at + np.uint64(6)] = registers[rd]
-                    events[at + np.uint64(7)] = doubleword | ((time - _U2) & _LOW32) << _U32
-                    events[at + np.uint64(8)] = old
-                    events[at + np.uint64(9)] = new
-                    if is_crossing:
-                        events[at + np.uint64(10)] = upper_old
-                        events[at + np.uint64(11)] = upper_new
-                        events[at + np.uint64(12)] = (upper_time - _U2) & _LOW32
+                    row = cells[_CURSOR_JUMP]
+                    cells[_CURSOR_JUMP] = row + _STEP_WORDS
+                    previous_rs1 = access(cells, rs1, clk)
+                    cells[ACCESS + NO_RS1] = _U0
+                    previous_rd = access(cells, rd, clk + _U3)
+                    write_step(
+                        events, row, clk, text_start + (at << _U1), at >> _U1,
+                        previous_rs1, _U0, previous_rd, a, target, result, cells[rd],
+                    )  # fmt: skip
                 else:
-                    left[memory_family] -= 1
-                    executions[index] += _U1
-                registers[rd] = result
-                registers[NO_RD] = _U0
-                pc = next_pc
+                    cells[_LEFT_JUMP] -= _U1
+                    flow[(at >> _U1) + _U1] -= _U1
+                cells[rd] = result
                 clk += _U4
+                at = (target - text_start) >> _U1
+                if at >= end:
+                    at = end
+                    stray = target
+                if not is_tracing:
+                    flow[at >> _U1] += _U1
                 continue
             elif operation == _SUB:
                 result = a - b
@@ -583,36 +733,6 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 result = np.uint64(np.int64(a) < np.int64(b))
             elif operation == _SLTU:
                 result = np.uint64(a < b)
-            elif _BEQ <= operation <= _BGEU:
-                b = register_b
-                if operation == _BEQ:
-                    is_taken = a == b
-                elif operation == _BNE:
-                    is_taken = a != b
-                elif operation == _BLT:
-                    is_taken = np.int64(a) < np.int64(b)
-                elif operation == _BGE:
-                    is_taken = np.int64(a) >= np.int64(b)
-                elif operation == _BLTU:
-                    is_taken = a < b
-                else:
-                    is_taken = a >= b
-                if is_taken:
-                    if immediate & _U3:
-                        state[DETAIL] = immediate
-                        reason = MISALIGNED_JUMP
-                        break
-                    next_pc = immediate
-                result = next_pc
-            elif operation == _JAL or operation == _JALR:
-                # JAL reads no register: a = 0 and its immediate is the target, which is even.
-                b = (a + immediate) & ~_U1
-                if b & _U3:
-                    state[DETAIL] = b
-                    reason = MISALIGNED_JUMP
-                    break
-                result = next_pc
-                next_pc = b
             elif operation == _MUL:
                 result = a * b
             elif operation == _MULHU:
@@ -643,16 +763,22 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 divisor = b & _LOW32
                 result = _extend_32((a & _LOW32) % divisor if divisor != _U0 else a)
             elif operation == _ECALL:
-                number, a0, a1 = registers[17], registers[10], registers[11]
+                if cells[_LEFT_ECALL] == (cells[_CURSOR_ECALL] if is_tracing else _U0):
+                    break
+                number, a0, a1 = cells[17], cells[10], cells[11]
                 stop = _DONE
+                rest = _CALLED
                 if _FIRST_PRECOMPILE <= number <= _LAST_PRECOMPILE:
-                    state[PC], state[CLK] = pc, clk
+                    cells[PC], cells[CLK] = text_start + (at << _U1), clk
                     stop = _call_precompile(
-                        is_tracing, number, a0, a1, memory, state, left, io,
-                        last_shard, page_is_touched, first_address, first_value, first_previous,
-                        last_touch, events, cursor,
-                    )  # fmt: skip
-                    if stop != _DONE:
+                        is_tracing, again_clk == clk, number, a0, a1, cells, memory, io, last_shard, last_touch, events
+                    )
+                    if stop == _UNTOUCHED_OPERAND:
+                        again_clk = clk
+                        doubleword = last = cells[DETAIL]
+                        address = doubleword << _U3
+                        rest = _UNTOUCHED
+                    elif stop != _DONE:
                         reason = stop
                         break
                 elif number == _EXIT:
@@ -662,58 +788,190 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     if not is_tracing:
                         stop = HOST_CALL
                 else:
-                    state[DETAIL] = number
+                    cells[DETAIL] = number
                     reason = UNKNOWN_SYSCALL
                     break
-                if is_tracing:
-                    at = cursor[_ECALL_FAMILY]
-                    cursor[_ECALL_FAMILY] = at + _EVENT_WORDS[_ECALL_FAMILY]
-                    events[at] = clk | pc << _U32
-                    events[at + _U1] = index | last_access[17] << _U32
-                    events[at + _U2] = last_access[10] | last_access[11] << _U32
-                    events[at + _U3] = number
-                    events[at + _U4] = a0
-                    events[at + np.uint64(5)] = a1
-                    last_access[17] = clk
-                    last_access[10] = clk + _U1
-                    last_access[11] = clk + _U2
-                else:
-                    left[_ECALL_FAMILY] -= 1
-                    executions[index] += _U1
-                clk += _U8
-                if stop == HALTED:
-                    reason = HALTED
-                    break
-                pc = next_pc
-                if stop != _DONE:
-                    reason = stop
-                    break
-                continue
+            elif operation == _OUTSIDE:
+                cells[DETAIL] = stray
+                reason = MEMORY_FAULT
+                break
             else:
-                state[DETAIL] = immediate
+                cells[DETAIL] = immediate
                 reason = UNSUPPORTED_INSTRUCTION
                 break
 
-            if is_tracing:
-                at = cursor[family]
-                cursor[family] = at + _U7
-                previous_rs1, previous_rs2, previous_rd = access_registers(last_access, rs1, rs2, rd, clk)
-                events[at] = clk | pc << _U32
-                events[at + _U1] = index | previous_rs1 << _U32
-                events[at + _U2] = previous_rs2 | previous_rd << _U32
-                events[at + _U3] = a
-                events[at + _U4] = b
-                events[at + np.uint64(5)] = result
-                events[at + np.uint64(6)] = registers[rd]
+            if rest == _COMPUTED:
+                family = packed >> _U32 & _BYTE
+                if is_tracing:
+                    row = cells[_CURSOR + family]
+                    if cells[_LEFT + family] == row:
+                        break
+                    cells[_CURSOR + family] = row + _STEP_WORDS
+                    previous_rs1 = access(cells, rs1, clk)
+                    previous_rs2 = access(cells, rs2, clk + _U1)
+                    cells[ACCESS + NO_RS2] = _U0
+                    previous_rd = access(cells, rd, clk + _U3)
+                    write_step(
+                        events, row, clk, text_start + (at << _U1), at >> _U1,
+                        previous_rs1, previous_rs2, previous_rd, a, b, result, cells[rd],
+                    )  # fmt: skip
+                else:
+                    if cells[_LEFT + family] == _U0:
+                        break
+                    cells[_LEFT + family] -= _U1
+                cells[rd] = result
+                at += _U2
+                clk += _U4
+            elif rest == _BRANCHED:
+                if cells[_LEFT_BRANCH] == (cells[_CURSOR_BRANCH] if is_tracing else _U0):
+                    break
+                result = text_start + (at << _U1) + _U4
+                if is_taken:
+                    if immediate & _U3:
+                        cells[DETAIL] = immediate
+                        reason = MISALIGNED_JUMP
+                        break
+                    result = immediate
+                if is_tracing:
+                    row = cells[_CURSOR_BRANCH]
+                    cells[_CURSOR_BRANCH] = row + _STEP_WORDS
+                    previous_rs1 = access(cells, rs1, clk)
+                    previous_rs2 = access(cells, rs2, clk + _U1)
+                    write_step(
+                        events, row, clk, text_start + (at << _U1), at >> _U1,
+                        previous_rs1, previous_rs2, _U0, a, register_b, result, _U0,
+                    )  # fmt: skip
+                else:
+                    cells[_LEFT_BRANCH] -= _U1
+                at += _U2
+                clk += _U4
+                if is_taken:
+                    if not is_tracing:
+                        flow[at >> _U1] -= _U1
+                    at = (immediate - text_start) >> _U1
+                    if at >= end:
+                        at = end
+                        stray = immediate
+                    if not is_tracing:
+                        flow[at >> _U1] += _U1
+            elif rest == _CALLED:
+                if is_tracing:
+                    row = cells[_CURSOR_ECALL]
+                    cells[_CURSOR_ECALL] = row + _ECALL_WORDS
+                    events[row] = clk | (text_start + (at << _U1)) << _U32
+                    events[row + _U1] = at >> _U1 | cells[ACCESS + 17] << _U32
+                    events[row + _U2] = cells[ACCESS + 10] | cells[ACCESS + 11] << _U32
+                    events[row + _U3] = number
+                    events[row + _U4] = a0
+                    events[row + _U5] = a1
+                    cells[ACCESS + 17] = clk
+                    cells[ACCESS + 10] = clk + _U1
+                    cells[ACCESS + 11] = clk + _U2
+                else:
+                    cells[_LEFT_ECALL] -= _U1
+                clk += _U8
+                at += _U2
+                if stop != _DONE:
+                    reason = stop
+                    break
             else:
-                left[family] -= 1
-                executions[index] += _U1
-            registers[rd] = result
-            registers[NO_RD] = _U0
-            pc = next_pc
-            clk += _U4
+                if rest == _HELD:
+                    shift = packed >> _U40 & _BYTE
+                    bit = (address & _U7) << _U3
+                    is_crossing = bit > shift
+                    family = _CROSSING if is_crossing else packed >> _U32 & _BYTE
+                    last = doubleword + np.uint64(is_crossing)
+                    row = cells[_CURSOR + family] if is_tracing else _U0
+                    if doubleword >= _DOUBLEWORD_COUNT:
+                        cells[DETAIL] = address
+                        reason = MEMORY_FAULT
+                        break
+                    if cells[_LEFT + family] == row:
+                        break
+                    if last >= _DOUBLEWORD_COUNT:
+                        cells[DETAIL] = address
+                        reason = MEMORY_FAULT
+                        break
+                    time, last_time = _U0, _U0
+                    if is_tracing:
+                        time, last_time = np.uint64(last_touch[doubleword]), np.uint64(last_touch[last])
+                        if time == _U0 or last_time == _U0:
+                            reason = SNAPSHOT_MISMATCH
+                            break
+                    elif (
+                        np.uint64(last_shard[doubleword >> grain]) != shard
+                        or np.uint64(last_shard[last >> grain]) != shard
+                    ):
+                        if cells[TOUCHED] + _U2 > cells[TOUCHED_LIMIT]:
+                            break
+                        rest = _UNTOUCHED
+                if rest == _HELD:
+                    low, high = memory[doubleword], memory[last]
+                    new_low, new_high = low, high
+                    is_load = operation == _LOAD
+                    if is_load:
+                        result = extend((low >> bit | high << (_U64 - bit)) << shift, shift, packed)
+                    else:
+                        mask = _ALL >> shift
+                        new_low = low & ~(mask << bit) | (register_b & mask) << bit
+                        new_high = high & ~(mask >> (_U64 - bit)) | (register_b & mask) >> (_U64 - bit)
+                        memory[doubleword] = new_low
+                        memory[last] = new_high
+                    if is_tracing:
+                        last_touch[doubleword] = clk + _U4
+                        last_touch[last] = clk + _U4
+                        cells[_CURSOR_CROSSING] = row + _CROSSING_WORDS
+                        previous_rs1 = access(cells, rs1, clk)
+                        previous_rs2 = access(cells, rs2, clk + _U1)
+                        cells[ACCESS + NO_RS2] = _U0
+                        previous_rd = access(cells, rd, clk + _U3)
+                        cells[ACCESS + NO_RD] = _U0
+                        write_step(
+                            events, row, clk, text_start + (at << _U1), at >> _U1,
+                            previous_rs1, previous_rs2, previous_rd, a, register_b, result, cells[rd],
+                        )  # fmt: skip
+                        write_memory(events, row, doubleword, time, low, new_low)
+                        events[row + _U10] = high
+                        events[row + _U11] = new_high
+                        events[row + _U12] = (last_time - _U2) & _LOW32
+                    else:
+                        cells[_LEFT_CROSSING] -= _U1
+                        cells[MISALIGNED] += _U1
+                    if is_load:
+                        cells[rd] = result
+                    at += _U2
+                    clk += _U4
+                elif not is_tracing:
+                    # Touches doubleword to last; then the instruction is tried again.
+                    while doubleword <= last:
+                        if np.uint64(last_shard[doubleword >> grain]) != shard:
+                            page = doubleword >> _PAGE_SHIFT
+                            is_lower = _LOWER_START <= doubleword < _LOWER_END
+                            if not (is_lower or _UPPER_START <= doubleword < _UPPER_END):
+                                reason = MEMORY_FAULT
+                                break
+                            if page_is_touched[page] == 0:
+                                if cells[PAGES] >= cells[PAGE_LIMIT]:
+                                    reason = MEMORY_LIMIT
+                                    break
+                                page_is_touched[page] = 1
+                                cells[PAGES] += _U1
+                            row = cells[TOUCHED] << _U1
+                            first_touch[row] = doubleword | np.uint64(last_shard[doubleword >> grain]) << _U32
+                            first_touch[row + _U1] = memory[doubleword]
+                            cells[TOUCHED] += _U1
+                            last_shard[doubleword >> grain] = shard
+                        doubleword += _U1
+                    if reason != BUDGET_SPENT:
+                        cells[DETAIL] = address
+                        break
 
-        state[PC], state[CLK] = pc, clk
+        if not is_tracing:
+            flow[at >> _U1] -= _U1
+        if reason == HALTED:
+            at -= _U2
+        cells[PC] = text_start + (at << _U1) if at < end else stray
+        cells[CLK] = clk
         return reason
 
     return interpret
@@ -723,27 +981,24 @@ execute = _make_interpreter(is_tracing=False)
 """
 Runs until a reason to stop; returns it. Integers are wrapped to 64 bits.
 
-code:            (2 n,) uint64 of `pack_instructions`; text_start: uint64, the byte address of instruction 0.
+code:            (2 n + 2,) uint64 of `pack_instructions`; text_start: uint64, the byte address of instruction 0.
+cells:           (CELL_COUNT,) uint64, named above.
 memory:          (2^29,) uint64, every doubleword by address.
-registers:       (REGISTER_SLOTS,) uint64.
-state:           (STATE_WORDS,) uint64, named above.
-left:            (COUNTER_COUNT,) int64, rows each family may still take; counted down. NO_FAMILY never runs out.
-                 `trace` leaves it alone: there it holds the word of `events` that each family's cursor never passes.
 io:              (IO_WORDS,) uint64, scratch for precompiles.
-executions:      (n,) uint64, how often each instruction was executed; counted up.
-last_shard:      (2^29,) uint16, the last shard that touched each doubleword, 0 = none.
+flow:            (n + 1,) uint64, added to, mod 2^64: at i, how often control came to instruction i, less how often it
+                 left the one before; where it goes on in sequence it does neither. The sum of flow[: i + 1] is how often
+                 instruction i was executed.
+last_shard:      (2^29 >> GRAIN,) uint16, the last shard that touched each grain of doublewords, 0 = none.
 page_is_touched: (2^20,) uint8.
-first_address, first_value, first_previous: (at least TOUCHED_LIMIT,) uint32, uint64, uint16: each doubleword at its
-                 first touch in this shard, its value before, and the shard that touched it before.
+first_touch:     (at least 2 TOUCHED_LIMIT,) uint64: two words for each grain of doublewords at its first touch in this
+                 shard: a doubleword and, 2^32 times, the shard that touched the grain before; its value before.
 The remaining arguments belong to `trace`; any arrays of those types will do.
 """
 
 trace = _make_interpreter(is_tracing=True)
 """
-As `execute`, writing events. Of execute's own arguments any arrays of those types will do.
+As `execute`, writing events. Of flow to first_touch any arrays of those types will do.
 
-last_access:     (REGISTER_SLOTS,) uint64, time of each register's last access as 32 bits; -1 before the first.
-last_touch:      (2^29,) uint32, see UNTOUCHED.
-events:          uint64, room for `left` rows of each family from its cursor on.
-cursor:          (COUNTER_COUNT,) uint64, the word of `events` at which each family's next row begins.
+last_touch: (2^29,) uint32, see UNTOUCHED.
+events:     uint64, room for every family's rows from its CURSOR to its LEFT.
 """

@@ -211,7 +211,7 @@ _P0 = np.uint64(2**64 - 2**32 - 977)
 """The prime's lowest word; the other three are all ones."""
 
 
-@kernel
+@kernel(inline=True)
 def _reduce_once(r0, r1, r2, r3, overflow):
     """r + 2^256 overflow, below 2p, brought below p."""
     above = overflow | np.uint64((r3 == _ALL) & (r2 == _ALL) & (r1 == _ALL) & (r0 >= _P0))
@@ -224,7 +224,7 @@ def _reduce_once(r0, r1, r2, r3, overflow):
     return r0, r1, r2, r3 + carry
 
 
-@kernel
+@kernel(inline=True)
 def _field_multiply(a0, a1, a2, a3, b0, b1, b2, b3):
     """a * b mod p; operands below p, result below p."""
     c, t0 = multiply_add(a0, b0, _U0, _U0)
@@ -376,13 +376,9 @@ def _run_field_steps(io, steps):
         if steps[step, 0] == _SUBTRACT:
             r0, r1, r2, r3 = _field_subtract(r0, r1, r2, r3, b0, b1, b2, b3)
         else:
-            # The last multiplication is by b, those before it are squarings.
-            for remaining in range(steps[step, 4], -1, -1):
-                is_last = remaining == 0
-                r0, r1, r2, r3 = _field_multiply(
-                    r0, r1, r2, r3,
-                    b0 if is_last else r0, b1 if is_last else r1, b2 if is_last else r2, b3 if is_last else r3,
-                )  # fmt: skip
+            for _ in range(steps[step, 4]):
+                r0, r1, r2, r3 = _field_multiply(r0, r1, r2, r3, r0, r1, r2, r3)
+            r0, r1, r2, r3 = _field_multiply(r0, r1, r2, r3, b0, b1, b2, b3)
         io[out], io[out + 1], io[out + 2], io[out + 3] = r0, r1, r2, r3
 
 

@@ -11,7 +11,6 @@ Both passes are pure functions of the program, the input and the shard limits.
 """
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +43,7 @@ IMAGE_FILE: Final = "image.npy"
 
 _DOUBLEWORD_COUNT = 1 << (memory_map.ADDRESS_BITS - 3)
 _PAGE_DOUBLEWORDS = memory_map.PAGE_BYTES // 8
-_PAGES_AT_ONCE = 4096
+_PAGES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,18 @@ class ShardPlan:
 
 def snapshot_path(folder: Path, index: int) -> Path:
     """Where a shard's snapshot lies."""
-    return folder / f"shard-{index:05d}.npz"
+    return folder / f"shard-{index:05d}.npy"
+
+
+# What a snapshot's file holds after the scalars, one NumPy array after the other: type and length, None = any.
+_SNAPSHOT_ARRAYS: Final[dict[str, tuple[type, int | None]]] = {
+    "registers": (np.uint64, REGISTER_COUNT),
+    "register_previous": (np.uint32, REGISTER_COUNT),
+    "register_is_touched": (np.bool_, REGISTER_COUNT),
+    "address": (np.uint32, None),
+    "first_value": (np.uint64, None),
+    "previous_shard": (np.uint32, None),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,41 +163,28 @@ class Snapshot:
         scalars = (shard.index, shard.start_pc, shard.end_pc, shard.end_clk, *shard.families.values())
         temporary = path.with_name(path.name + ".part")
         with temporary.open("wb") as file:
-            np.savez(
-                file,
-                scalars=np.array(scalars, dtype=np.uint64),
-                registers=self.registers,
-                register_previous=self.register_previous,
-                register_is_touched=self.register_is_touched,
-                address=self.address,
-                first_value=self.first_value,
-                previous_shard=self.previous_shard,
-            )
+            np.save(file, np.array(scalars, dtype=np.uint64), allow_pickle=False)
+            for name in _SNAPSHOT_ARRAYS:
+                np.save(file, getattr(self, name), allow_pickle=False)
         os.replace(temporary, path)
 
     @staticmethod
     def load(path: Path) -> "Snapshot":
         """Reads a file that `save` wrote. Raises SnapshotMismatch where it is not one, FileNotFoundError if absent."""
-        shapes = {
-            "scalars": (np.uint64, 4 + FAMILY_COUNT),
-            "registers": (np.uint64, REGISTER_COUNT),
-            "register_previous": (np.uint32, REGISTER_COUNT),
-            "register_is_touched": (np.bool_, REGISTER_COUNT),
-            "address": (np.uint32, None),
-            "first_value": (np.uint64, None),
-            "previous_shard": (np.uint32, None),
-        }
         try:
-            # Opened here, since NumPy leaves a file it cannot read open.
-            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in shapes}
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            with path.open("rb") as file:
+                scalars = np.lib.format.read_array(file, allow_pickle=False)
+                arrays = {name: np.lib.format.read_array(file, allow_pickle=False) for name in _SNAPSHOT_ARRAYS}
+                has_more = bool(file.read(1))
+        except (ValueError, EOFError) as error:
             raise SnapshotMismatch(f"{path.name} is not a snapshot: {error}") from error
-        count = len(arrays["address"])
-        for name, (dtype, length) in shapes.items():
+        count = arrays["address"].size
+        for name, (dtype, length) in _SNAPSHOT_ARRAYS.items():
             if arrays[name].dtype != dtype or arrays[name].shape != (count if length is None else length,):
                 raise SnapshotMismatch(f"{path.name} is not a snapshot: wrong shape of {name}")
-        index, start_pc, end_pc, end_clk, *rows = (int(value) for value in arrays.pop("scalars"))
+        if scalars.dtype != np.uint64 or scalars.shape != (4 + FAMILY_COUNT,) or has_more:
+            raise SnapshotMismatch(f"{path.name} is not a snapshot: wrong length")
+        index, start_pc, end_pc, end_clk, *rows = (int(value) for value in scalars)
         address = arrays["address"]
         if np.any(address[1:] <= address[:-1]) or np.any(address >= _DOUBLEWORD_COUNT) or end_clk >= CLK_LIMIT:
             raise SnapshotMismatch(f"{path.name} is not a snapshot: addresses or time out of order")
@@ -211,9 +208,9 @@ def plan_shards(
     on_shard: called as each shard's snapshot lies on disk. Memory beyond the guest's own does not grow with the
     length of the run. Raises as `run` does, and ShardCountLimitReached after 65,535 shards.
     """
-    emulator = Emulator(
-        program, private_input, limits or Limits(), on_debug, first_touch_capacity=shard_limits.boundary_rows
-    )
+    # The boundary holds the registers as well.
+    touch_limit = shard_limits.boundary_rows - REGISTER_COUNT
+    emulator = Emulator(program, private_input, limits or Limits(), on_debug, touch_limit)
     planner = _Planner(emulator, shard_limits, folder)
     shards = []
     with emulator.debug_on_error():
@@ -238,13 +235,10 @@ class _Planner:
         self._index = 0
         for family, count in limits.rows.items():
             emulator.budget[family] = count
-        emulator.state[fast.IS_RECORDING] = 1
-        # The boundary holds the registers as well.
-        emulator.state[fast.TOUCHED_LIMIT] = limits.boundary_rows - REGISTER_COUNT
+        emulator.flow_before = np.zeros_like(emulator.flow)
         # An ecall that begins just below this ends below the limit.
         emulator.clk_limit = limits.clk - ECALL_TICKS
         self._register_previous = np.zeros(REGISTER_COUNT, dtype=np.uint32)
-        self._register_mask = fast.register_mask(emulator.program.packed)
         self._start_registers = np.zeros(REGISTER_COUNT, dtype=np.uint64)
         self._start_pc = 0
 
@@ -253,27 +247,31 @@ class _Planner:
         self._index += 1
         if self._index > SHARD_COUNT_LIMIT:
             raise ShardCountLimitReached(f"the run does not fit {SHARD_COUNT_LIMIT} shards of this size")
-        emulator.state[fast.SHARD] = self._index
-        emulator.state[fast.CLK] = 0
-        emulator.state[fast.TOUCHED] = 0
+        emulator.cells[fast.SHARD] = self._index
+        emulator.cells[fast.CLK] = 0
+        emulator.cells[fast.TOUCHED] = 0
         emulator.left[:] = emulator.budget
-        self._start_registers = emulator.registers[:REGISTER_COUNT].copy()
+        self._start_registers = emulator.registers.copy()
         self._start_pc = emulator.pc
 
     def end_shard(self, has_halted: bool) -> Shard:
         emulator = self._emulator
-        rows = (emulator.budget - emulator.left)[:FAMILY_COUNT]
-        executed = np.flatnonzero(emulator.executions)
-        touched_bits = int(np.bitwise_or.reduce(self._register_mask[executed], initial=0))
+        rows = emulator.budget - emulator.left
+        with np.errstate(over="ignore"):
+            touched_bits = int(fast.close_flow(emulator.program.packed, emulator.flow, emulator.flow_before))
         is_touched = np.array([touched_bits >> index & 1 for index in range(REGISTER_COUNT)], dtype=np.bool_)
-        count = int(emulator.state[fast.TOUCHED])
-        address = emulator.first_address[:count]
-        order = np.argsort(address)
+        count = int(emulator.cells[fast.TOUCHED])
+        # Sorting addresses with their places behind them is faster than an indirect sort.
+        keys = emulator.first_touch[: 2 * count : 2] << np.uint64(32) | np.arange(count, dtype=np.uint64)
+        keys.sort()
+        address, first_value = np.empty(count, dtype=np.uint32), np.empty(count, dtype=np.uint64)
+        previous_shard = np.empty(count, dtype=np.uint32)
+        fast.sort_touches(keys, emulator.first_touch, address, first_value, previous_shard)
         shard = Shard(
             index=self._index,
             start_pc=self._start_pc,
             end_pc=HALT_PC if has_halted else emulator.pc,
-            end_clk=int(emulator.state[fast.CLK]),
+            end_clk=int(emulator.cells[fast.CLK]),
             families=family_counts(rows),
             boundary_rows=count + int(is_touched.sum()),
         )
@@ -282,17 +280,15 @@ class _Planner:
             registers=self._start_registers,
             register_previous=self._register_previous.copy(),
             register_is_touched=is_touched,
-            address=address[order],
-            first_value=emulator.first_value[:count][order],
-            previous_shard=emulator.first_previous[:count][order].astype(np.uint32),
+            address=address,
+            first_value=first_value,
+            previous_shard=previous_shard,
         )
         snapshot.save(snapshot_path(self._folder, self._index))
         self._register_previous[is_touched] = self._index
         # From here on, the emulator's totals hold this shard.
         emulator.rows_before += rows
         emulator.left[:] = emulator.budget
-        emulator.executions_before += emulator.executions
-        emulator.executions[:] = 0
         return shard
 
     def write_image(self, private_input: NDArray[np.uint64]) -> None:
@@ -309,35 +305,27 @@ class _Planner:
         registers["space"] = REGISTER_SPACE
         registers["address"] = np.arange(REGISTER_COUNT)
         registers["last_shard"] = self._register_previous
-        registers["final_value"] = emulator.registers[:REGISTER_COUNT]
+        registers["final_value"] = emulator.registers
 
         path = self._folder / IMAGE_FILE
         temporary = path.with_name(path.name + ".part")
-        input_start = memory_map.INPUT_START // 8
         with temporary.open("wb") as file:
             # The row count is known only at the end: the header is written twice, padded to one length.
             row_count = len(registers)
             _write_header(file, row_count)
             file.write(registers.tobytes())
+            rows = np.empty(min(len(pages), _PAGES_AT_ONCE) * _PAGE_DOUBLEWORDS, dtype=IMAGE)
             for first in range(0, len(pages), _PAGES_AT_ONCE):
-                address = (
-                    pages[first : first + _PAGES_AT_ONCE, None] * _PAGE_DOUBLEWORDS + np.arange(_PAGE_DOUBLEWORDS)
-                ).reshape(-1)
-                last_shard = emulator.last_shard[address]
-                is_row = last_shard != 0
-                is_row |= (program.data_start <= address) & (address < data_end)
-                is_row |= (output_start <= address) & (address < output_start + OUTPUT_DOUBLEWORDS)
-                address = address[is_row]
-                rows = np.zeros(len(address), dtype=IMAGE)
-                rows["space"] = MEMORY_SPACE
-                rows["address"] = address
-                rows["last_shard"] = last_shard[is_row]
-                rows["final_value"] = emulator.memory[address]
-                for start, content in ((program.data_start, program.data), (input_start, private_input)):
-                    has_content = (start <= address) & (address < start + len(content))
-                    rows["initial_value"][has_content] = content[address[has_content] - start]
-                file.write(rows.tobytes())
-                row_count += len(rows)
+                with np.errstate(over="ignore"):
+                    count = fast.fill_image(
+                        pages[first : first + _PAGES_AT_ONCE], emulator.memory, emulator.last_shard,
+                        np.uint64(program.data_start), program.data,
+                        np.uint64(memory_map.INPUT_START // 8), private_input,
+                        np.uint64(output_start), np.uint64(output_start + OUTPUT_DOUBLEWORDS),
+                        rows.view(np.uint64).reshape(-1, 4),
+                    )  # fmt: skip
+                file.write(rows[:count].data)
+                row_count += count
             file.seek(0)
             _write_header(file, row_count)
         os.replace(temporary, path)
@@ -377,8 +365,7 @@ class Tracer:
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
         self._buffer = np.zeros(0, dtype=np.uint64)
         self._unused = (
-            np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8),
-            np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint16),
+            np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8), np.zeros(1, np.uint64)
         )  # fmt: skip
 
     def trace(self, snapshot: Snapshot) -> ShardTrace:
@@ -393,19 +380,18 @@ class Tracer:
         sizes = np.array([EVENT[family].itemsize // 8 for family in Family], dtype=np.int64)
         ends = np.cumsum(counts * sizes)
         words = self._event_words(int(ends[-1]))
-        cursor = np.zeros(fast.COUNTER_COUNT, dtype=np.uint64)
-        cursor[1:] = ends
-        starts = cursor[:FAMILY_COUNT].astype(np.int64)
+        starts = ends - counts * sizes
 
-        registers = np.zeros(fast.REGISTER_SLOTS, dtype=np.uint64)
-        registers[:REGISTER_COUNT] = snapshot.registers
-        last_access = np.full(fast.REGISTER_SLOTS, 0xFFFF_FFFF, dtype=np.uint64)
-        last_access[REGISTER_COUNT:] = 0
-        state = np.zeros(fast.STATE_WORDS, dtype=np.uint64)
-        state[fast.PC] = shard.start_pc
-        state[fast.CLK_LIMIT] = shard.end_clk
-        left = np.full(fast.COUNTER_COUNT, -1, dtype=np.int64)
-        left[:FAMILY_COUNT] = ends
+        cells = np.zeros(fast.CELL_COUNT, dtype=np.uint64)
+        registers = cells[:REGISTER_COUNT]
+        registers[:] = snapshot.registers
+        last_access = cells[fast.ACCESS : fast.ACCESS + REGISTER_COUNT]
+        last_access[:] = 0xFFFF_FFFF
+        cursor = cells[fast.CURSOR : fast.CURSOR + FAMILY_COUNT]
+        cursor[:] = starts
+        cells[fast.LEFT : fast.LEFT + FAMILY_COUNT] = ends
+        cells[fast.PC] = shard.start_pc
+        cells[fast.CLK_LIMIT] = shard.end_clk
 
         address = snapshot.address
         self._memory[address] = snapshot.first_value
@@ -414,14 +400,14 @@ class Tracer:
             # As in the emulator: words wrap.
             with np.errstate(over="ignore"):
                 reason = fast.trace(
-                    self._program.packed, np.uint64(self._program.text_start), self._memory, registers, state, left, self._io,
-                    *self._unused, last_access, self._last_touch, words, cursor,
+                    self._program.packed, np.uint64(self._program.text_start), cells, self._memory, self._io,
+                    *self._unused, self._last_touch, words,
                 )  # fmt: skip
             times = self._last_touch[address]
         finally:
             self._last_touch[address] = 0
-        is_full = bool((cursor[:FAMILY_COUNT] == ends).all())
-        self._check(snapshot, reason, state, is_full, times, last_access)
+        is_full = bool((cursor == ends).all())
+        self._check(snapshot, reason, cells, is_full, times, last_access)
 
         events = {
             family: words[starts[family] : starts[family] + counts[family] * sizes[family]].view(EVENT[family])
@@ -435,14 +421,14 @@ class Tracer:
         # A fresh buffer per shard would cost more in page faults than the emulation itself.
         if len(self._buffer) < count:
             self._buffer = np.empty(0, dtype=np.uint64)
-            self._buffer = sparse_array(count + count // 8, np.uint64)
+            self._buffer = sparse_array(count + count // 8, np.uint64, is_dense=True)
         return self._buffer[:count]
 
     def _check(
         self,
         snapshot: Snapshot,
         reason: int,
-        state: NDArray[np.uint64],
+        cells: NDArray[np.uint64],
         is_full: bool,
         times: NDArray[np.uint32],
         last_access: NDArray[np.uint64],
@@ -451,11 +437,11 @@ class Tracer:
         expected = fast.HALTED if shard.is_last else fast.BUDGET_SPENT
         is_same = (
             reason == expected
-            and int(state[fast.CLK]) == shard.end_clk
-            and (shard.is_last or int(state[fast.PC]) == shard.end_pc)
+            and int(cells[fast.CLK]) == shard.end_clk
+            and (shard.is_last or int(cells[fast.PC]) == shard.end_pc)
             and is_full
             and bool((times > fast.UNTOUCHED).all())
-            and bool(((last_access[:REGISTER_COUNT] != 0xFFFF_FFFF) == snapshot.register_is_touched).all())
+            and bool(((last_access != 0xFFFF_FFFF) == snapshot.register_is_touched).all())
         )
         if not is_same:
             raise SnapshotMismatch(f"shard {shard.index} did not repeat what its snapshot says")

@@ -334,7 +334,7 @@ def test_a_snapshot_of_another_shard_is_refused(planned: tuple[Program, ShardPla
 def test_a_damaged_snapshot_file_is_refused(planned: tuple[Program, ShardPlan], tmp_path: Path) -> None:
     _, plan = planned
     content = snapshot_path(plan.folder, 1).read_bytes()
-    path = tmp_path / "shard.npz"
+    path = tmp_path / "shard.npy"
     for damaged in (b"", content[: len(content) // 2], content[:-1], b"PK" + bytes(100), bytes(1000)):
         path.write_bytes(damaged)
         with pytest.raises(SnapshotMismatch):
