@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from blockproof import __version__
+from blockproof.diff_command import diff_command
 from blockproof.errors import BlockproofError, ProofRefusedError, RefusedError, StoppedError, UsageError
 from blockproof.fetch_commands import fetch, fetch_with_progress
 from blockproof.fetching import URL_VARIABLE
@@ -919,6 +920,7 @@ def guest_new(name: str, parent: Path, as_json: bool) -> None:
 
 main.add_command(fetch)
 main.add_command(fixtures)
+main.add_command(diff_command)
 
 
 if __name__ == "__main__":

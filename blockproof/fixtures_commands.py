@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from blockproof.errors import RefusedError, UsageError
+from blockproof.fixtures_fetch import fetch_command
 from blockproof.stopping import stoppable
 from blockproof.tables import print_table
 
@@ -192,3 +193,6 @@ def _prove_some(path: Path, results: list[Outcome], count: int, quiet: bool, as_
                 click.echo(f"proven and verified at {accepted.bits:.1f} bits, {proof.stat().st_size:,} bytes: {key}")
     if proven < count:
         raise RefusedError(f"only {proven} of {count} blocks could be proven", f"no more tests passed with at most {PROVABLE_STEPS:,} steps")
+
+
+fixtures.add_command(fetch_command)

@@ -9,6 +9,7 @@ Source: py-evm 0.12.1b1. Its proof-of-work check is switched off, as the guest m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -106,7 +107,10 @@ class PyEvmChain:
         try:
             number = Block.decode(encoded).header.number
             block = rlp.decode(encoded, sedes=self._chain.get_vm_class_for_block_number(number).get_block_class())
-            imported = self._chain.import_block(block).imported_block
+            with warnings.catch_warnings():
+                # It tells of each SELFDESTRUCT that the opcode is deprecated.
+                warnings.filterwarnings("ignore", "SELFDESTRUCT opcode present", DeprecationWarning)
+                imported = self._chain.import_block(block).imported_block
         except (PyEVMError, ValidationError, rlp.exceptions.RLPException) as error:
             return PyEvmVerdict(False, None, f"{type(error).__name__}: {error}")
         except (ValueError, TypeError, AttributeError, OverflowError, IndexError) as error:

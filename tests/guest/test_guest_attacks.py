@@ -243,3 +243,16 @@ def test_a_payment_that_overflows_a_balance(pay: str) -> None:
         flag, line = settle(Fork.CANCUN, accounts, [call()])
         assert not flag or not overflows
         assert ("balance of" in line and "overflows" in line) == overflows, line
+
+
+def test_a_heap_that_is_full_is_a_refusal() -> None:
+    """A chain that nobody knows may sell any amount of gas: a block that fills the heap ends in flag 0, not in a panic."""
+    # A frame's memory of 3.5e9 bytes costs some 2^45 gas.
+    code = bytes.fromhex("5f63d09dc30052")  # PUSH0, PUSH4 3_500_000_000, MSTORE
+    accounts = {SENDER: GenesisAccount(balance=2**120), CONTRACT: GenesisAccount(nonce=1, code=code)}
+    gas = 1 << 46
+    flag, line = settle(
+        Fork.CANCUN, accounts, [call(gas=gas)], {"gas_limit": gas + 1, "gas_used": gas // 2}, gas_limit=gas + 1
+    )
+    assert not flag
+    assert line == "invalid: out of memory"

@@ -25,6 +25,31 @@ unsafe impl Sync for Bump {}
 #[global_allocator]
 static HEAP: Bump = Bump { top: UnsafeCell::new(0), high: UnsafeCell::new(0) };
 
+/// What ends the run where the heap is full, if anything does.
+struct Hook(UnsafeCell<Option<fn() -> !>>);
+
+// SAFETY: as above.
+unsafe impl Sync for Hook {}
+
+static OUT_OF_MEMORY: Hook = Hook(UnsafeCell::new(None));
+
+/// Names the function that ends the run where the heap is full; it must not allocate. Without one the allocation fails,
+/// which is a panic almost everywhere.
+pub fn on_out_of_memory(handler: fn() -> !) {
+    // SAFETY: one thread.
+    unsafe { *OUT_OF_MEMORY.0.get() = Some(handler) };
+}
+
+#[cold]
+#[inline(never)]
+fn exhausted() -> *mut u8 {
+    // SAFETY: one thread.
+    if let Some(handler) = unsafe { *OUT_OF_MEMORY.0.get() } {
+        handler();
+    }
+    ptr::null_mut()
+}
+
 impl Bump {
     #[inline(always)]
     unsafe fn take(&self, size: usize, align: usize) -> *mut u8 {
@@ -38,7 +63,7 @@ impl Bump {
         // Cannot overflow: start <= HEAP_END + align, and the layout's size is below 2^63.
         let end = start + size;
         if end > HEAP_END {
-            return ptr::null_mut();
+            return exhausted();
         }
         *self.top.get() = end;
         start as *mut u8
@@ -84,7 +109,7 @@ unsafe impl GlobalAlloc for Bump {
         let start = pointer as usize;
         if start + layout.size() == *self.top.get() {
             if new_size > HEAP_END - start {
-                return ptr::null_mut();
+                return exhausted();
             }
             if new_size < layout.size() {
                 self.note_high();

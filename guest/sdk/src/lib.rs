@@ -43,6 +43,13 @@ mod qemu;
 #[cfg(target_os = "none")]
 pub mod start;
 
+#[cfg(target_os = "none")]
+pub use allocator::on_out_of_memory;
+
+/// Natively the system says what happens where memory is lacking.
+#[cfg(not(target_os = "none"))]
+pub fn on_out_of_memory(_handler: fn() -> !) {}
+
 #[doc(hidden)]
 pub use debug::write_line as __write_line;
 pub use debug::{debug_write, DebugChannel};

@@ -13,8 +13,7 @@ use crate::transaction::{RawTransaction, Transaction};
 use crate::trie::ordered_root;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
-use revm::context::result::{EVMError, ExecutionResult, HaltReason};
-use revm::context::{BlockEnv, CfgEnv, Context, JournalTr, TxEnv};
+use revm::context::{result::{EVMError, ExecutionResult, HaltReason}, BlockEnv, CfgEnv, Context, JournalTr, TxEnv};
 use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::Transaction as _;
@@ -35,8 +34,7 @@ const GWEI: u64 = 1_000_000_000;
 /// EIP-7594: blobs of one transaction, from Osaka.
 const MAX_BLOBS_PER_TRANSACTION: u64 = 6;
 
-type EvmContext<'a> = Context<BlockEnv, TxEnv, CfgEnv, State<'a>, StatelessJournal<'a>, ()>;
-type Evm<'a> = revm::MainnetEvm<EvmContext<'a>>;
+pub type EvmContext<'a> = Context<BlockEnv, TxEnv, CfgEnv, State<'a>, StatelessJournal<'a>, ()>;
 
 /// What execution says of the block, to be compared with the header.
 #[derive(Debug)]
@@ -60,11 +58,13 @@ pub struct Body<'a> {
     pub withdrawals: &'a [Withdrawal<'a>],
     /// Number and coinbase of each ommer.
     pub ommers: Vec<(u64, Address)>,
+    #[cfg(feature = "trace")]
+    pub tracing: crate::trace::Tracing<'a>,
 }
 
 /// revm's handling of a transaction, but that a refund or a tip that lifts a balance to 2^256 wei or more is an error, as in
 /// the specification's unsigned addition; revm drops it.
-struct TransactionHandler<'a>(PhantomData<&'a ()>);
+pub struct TransactionHandler<'a>(PhantomData<&'a ()>);
 
 impl<'a> TransactionHandler<'a> {
     fn pay(evm: &mut Evm<'a>, to: Address, price: u128, gas: u64) -> Result<(), EVMError<Invalid>> {
@@ -223,7 +223,7 @@ fn pay_rewards(state: &mut State<'_>, header: &Header<'_>, body: &Body<'_>) -> R
 pub fn execute<'a>(
     mut state: State<'a>,
     header: &Header<'_>,
-    body: &Body<'_>,
+    body: &Body<'a>,
     transactions: Vec<Transaction>,
 ) -> Result<(Outcome, State<'a>), Invalid> {
     let fork = body.fork;
@@ -258,7 +258,10 @@ pub fn execute<'a>(
         ..BlockEnv::default()
     };
     let context = EvmContext::new(state, fork.spec_id()).with_cfg(cfg).with_block(block);
+    #[cfg(not(feature = "trace"))]
     let mut evm = context.build_mainnet();
+    #[cfg(feature = "trace")]
+    let mut evm = context.build_mainnet_with_inspector(body.tracing);
 
     // A failing call to these two does not make the block invalid.
     if let Some(root) = header.parent_beacon_block_root {
@@ -294,8 +297,12 @@ pub fn execute<'a>(
             "transaction {index}: a blob fee of 2^128 wei or more"
         );
         evm.ctx.tx = env;
+        #[cfg(not(feature = "trace"))]
         let result = TransactionHandler(PhantomData)
             .run(&mut evm)
+            .map_err(|error| evm_error(error, format_args!("transaction {index}")))?;
+        #[cfg(feature = "trace")]
+        let result = (body.tracing.run(TransactionHandler(PhantomData), &mut evm, index))
             .map_err(|error| evm_error(error, format_args!("transaction {index}")))?;
         let changes = evm.finalize();
         let state = evm.ctx.journaled_state.db_mut();
@@ -328,6 +335,8 @@ pub fn execute<'a>(
         } else {
             encode_receipt(tx_type, &state.root()?[..], gas_used, &bloom, &logs)
         });
+        #[cfg(feature = "trace")]
+        body.tracing.receipt(index, &receipts[index]);
     }
 
     let state = evm.ctx.journaled_state.db_mut();
@@ -346,3 +355,8 @@ pub fn execute<'a>(
     let outcome = Outcome { gas_used, receipts_root: ordered_root(&receipts), logs_bloom, requests_hash };
     Ok((outcome, evm.ctx.journaled_state.into_state()))
 }
+
+#[cfg(not(feature = "trace"))]
+pub type Evm<'a> = revm::MainnetEvm<EvmContext<'a>>;
+#[cfg(feature = "trace")]
+pub type Evm<'a> = revm::MainnetEvm<EvmContext<'a>, crate::trace::Tracing<'a>>;

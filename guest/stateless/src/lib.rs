@@ -23,6 +23,8 @@ mod journal;
 mod rlp;
 mod ssz;
 mod state;
+#[cfg(feature = "trace")]
+mod trace;
 mod transaction;
 mod trie;
 
@@ -60,9 +62,19 @@ pub trait Platform {
     fn region_begin(&self, _name: &'static str) {}
     /// The named phase ends.
     fn region_end(&self, _name: &'static str) {}
+    /// The input is decoded: `refused` is the public output of a run that ends here without a verdict.
+    fn decoded(&self, _refused: [u8; Verdict::OUTPUT_BYTES]) {}
     /// A part of the post-state of a valid block, once each; only under the revisions that no chain binds, whose blocks
     /// are those of test suites: there the next block's witness is the parent's with these parts.
     fn post_state(&self, _part: StatePart<'_>) {}
+    /// The index of the transaction whose opcodes are traced.
+    #[cfg(feature = "trace")]
+    fn traced_transaction(&self) -> Option<usize> {
+        None
+    }
+    /// One line of a trace.
+    #[cfg(feature = "trace")]
+    fn trace(&self, _line: core::fmt::Arguments<'_>) {}
 }
 
 /// A platform that does not listen.
@@ -128,6 +140,8 @@ pub fn validate(input: &[u8], platform: &dyn Platform) -> Verdict {
         (decoded, root)
     };
     let (chain_id, schema) = (decoded.chain_id, decoded.schema);
+    let unknown = Err(rule!("no verdict"));
+    platform.decoded(Verdict::Decoded { root, chain_id, schema, validity: unknown }.output());
     let validity = validate_input(&decoded, platform);
     Verdict::Decoded { root, chain_id, schema, validity }
 }
@@ -340,6 +354,8 @@ fn validate_input(input: &StatelessInput<'_>, platform: &dyn Platform) -> Result
         raw: &block.transactions,
         withdrawals: &block.withdrawals,
         ommers: block.ommers.iter().map(|(_, ommer)| (ommer.number, ommer.coinbase)).collect(),
+        #[cfg(feature = "trace")]
+        tracing: trace::Tracing(platform),
     };
     let (outcome, mut state) = execute(state, header, &body, transactions)?;
     ensure!(

@@ -5,9 +5,12 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use blockproof_sdk::alloc::boxed::Box;
-use blockproof_sdk::{entry, keccak256, println, read_input, secp256k1, sha256, write_output, Region};
+use blockproof_sdk::{
+    entry, keccak256, on_out_of_memory, println, read_input, secp256k1, sha256, syscall::exit, write_output, Region,
+};
 use blockproof_stateless::{validate, Platform, StatePart, Verdict};
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicU8, Ordering};
 use revm::precompile::{Crypto, PrecompileHalt};
 use revm::primitives::hex;
 
@@ -39,7 +42,28 @@ impl Crypto for Accelerated {
 #[derive(Default)]
 struct Regions(RefCell<Option<Region>>);
 
+/// The public output of a run that runs out of memory: flag 0, which says nothing of the block. Zeros until the input is
+/// decoded.
+static REFUSED: [AtomicU8; Verdict::OUTPUT_BYTES] = [const { AtomicU8::new(0) }; Verdict::OUTPUT_BYTES];
+
+/// Allocates nothing.
+fn refuse_for_lack_of_memory() -> ! {
+    println!("invalid: out of memory");
+    let mut output = [0; Verdict::OUTPUT_BYTES];
+    for (to, from) in output.iter_mut().zip(&REFUSED) {
+        *to = from.load(Ordering::Relaxed);
+    }
+    write_output(&output);
+    exit(0)
+}
+
 impl Platform for Regions {
+    fn decoded(&self, refused: [u8; Verdict::OUTPUT_BYTES]) {
+        for (to, from) in REFUSED.iter().zip(refused) {
+            to.store(from, Ordering::Relaxed);
+        }
+    }
+
     fn region_begin(&self, name: &'static str) {
         self.0.replace(Some(Region::enter(name)));
     }
@@ -57,6 +81,7 @@ impl Platform for Regions {
 }
 
 fn run() {
+    on_out_of_memory(refuse_for_lack_of_memory);
     revm::install_crypto(Accelerated);
     // Nothing is freed before the run ends: walking the state to drop it would be the last thing this guest does, for
     // nothing.
