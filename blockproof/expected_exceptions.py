@@ -89,11 +89,17 @@ PATTERNS: dict[str, re.Pattern[str]] = {
 """What the reason is, whole, by the exception's name."""
 
 
-def fits(exception: str, reason: str) -> bool:
+_ANY_RLP = re.compile(_RLP)
+
+
+def fits(exception: str, reason: str, readable: bool) -> bool:
     """
     Whether the guest's reason for flag 0 is one of the exceptions expected.
 
-    exception: names joined by "|"; one that PATTERNS does not know is fit by nothing. reason: without "invalid: ".
+    exception: names joined by "|"; one that PATTERNS does not know is fit by nothing. reason: without "invalid: ". readable: whether
+    the block's RLP can be decoded; then that of something else, of the witness, was at fault where the guest could not.
     """
+    if readable and _ANY_RLP.fullmatch(reason):
+        return False
     known = (PATTERNS.get(name.strip()) for name in exception.split("|"))
     return any(pattern is not None and pattern.fullmatch(reason) for pattern in known)

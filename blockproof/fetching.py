@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blockproof.errors import RefusedError, UsageError
+from blockproof.errors import BlockproofError, RefusedError, UsageError
+from witness.errors import WitnessError
 
 if TYPE_CHECKING:
     from rpc.node import Node
@@ -122,6 +123,23 @@ def fetch_from(
 
     note: called with one line at a time. Raises rpc.errors.RpcError, WitnessError, IncompleteInputError.
     """
+    try:
+        return _fetch_from(node, identifier, chain, note and (lambda line: note(node.scrub(line))))
+    except (WitnessError, BlockproofError) as error:
+        # A node knows the credentials that it is asked with, and may put them into what errors repeat of its words.
+        for name in ("cause", "mend"):
+            if isinstance(getattr(error, name, None), str):
+                setattr(error, name, node.scrub(getattr(error, name)))
+        error.args = tuple(node.scrub(part) if isinstance(part, str) else part for part in error.args)
+        raise
+
+
+def _fetch_from(
+    node: Node,
+    identifier: int | bytes | str,
+    chain: ChainConfig | None,
+    note: Callable[[str], None] | None,
+) -> LoadedInput:
     from blockproof import pipeline
     from rpc.collect import collect
     from witness.importers import import_input

@@ -61,7 +61,7 @@ class Outcome:
     What became of one test. failures: one line each, empty where it passed; skipped: why it was not run, else "".
 
     steps: of all its blocks; seconds: of wall time; slowest_block: index of the block with most steps; added: parts that the guest
-    asked for beyond a minimal witness.
+    asked for beyond a minimal witness; digest: SHA-256 of the test.
     """
 
     key: str
@@ -76,6 +76,7 @@ class Outcome:
     seconds: float
     slowest_block: int = 0
     added: int = 0
+    digest: str = ""
 
     @property
     def passed(self) -> bool:
@@ -200,6 +201,7 @@ def run_test(raw: RawFixture, options: Options, guest: Guest = run_guest) -> Out
         seconds=time.perf_counter() - start,
         slowest_block=steps.index(max(steps)) if steps else 0,
         added=len(added),
+        digest=raw.digest,
     )
 
 
@@ -234,7 +236,7 @@ def _failures(test: Fixture, options: Options, guest: Guest, steps: list[int], a
                 yield f"block {index}: valid, expected {given.exception}"
                 return
             reason = new_state.reason.removeprefix("invalid: ")
-            if not fits(given.exception, reason):
+            if not fits(given.exception, reason, readable=block is not None):
                 yield f"block {index}: refused for {reason!r}, expected {given.exception}"
             continue
         if not result.successful_validation:

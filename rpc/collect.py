@@ -26,6 +26,9 @@ from witness.importers import build_input, import_witness
 from witness.schema import REVISION_BOUND, ExecutionWitness, Fork, StatelessInput, encode_input
 from witness.validate import MAX_OMMER_DEPTH, Executed, Invalid, execute_block, validate
 
+MAX_COLLECTED_GAS = 1_000_000_000
+"""Gas limit of a block that is executed here: some sixteen times mainnet's in 2026."""
+
 
 def collect(
     source: Source,
@@ -54,6 +57,11 @@ def collect(
         )
     if header.number == 0:
         raise CollectError("block 0 is the genesis: it is not executed, so there is nothing to prove")
+    if header.gas_limit > MAX_COLLECTED_GAS:
+        # Who forges a chain of headers chooses its gas, and execution here takes time and memory by gas.
+        raise CollectError(
+            f"block {header.number} has a gas limit of {header.gas_limit:,}; more than {MAX_COLLECTED_GAS:,} is not executed here"
+        )
     fork = chain.fork_at(header.number, header.timestamp)
     note(f"block {header.number}, 0x{header.hash.hex()}, {fork.label}, {len(block.transactions)} transactions")
     given = _given_witness(source, block, note)
@@ -151,6 +159,8 @@ def _execute(
         raise BlockRefused(block.header.number, fork.label, str(error)) from error
     except RecursionError as error:
         raise LimitExceeded("the call depth of this block exceeds Python's recursion limit") from error
+    except MemoryError as error:
+        raise LimitExceeded("this block takes more memory than there is") from error
     fetched = f"fetched {len(remote.nodes) - given_nodes} nodes, {len(remote.codes) - given_codes} codes"
     found = ", ".join(f"{count} {way}" for way, count in siblings.found.items() if count)
     note(f"executed; {fetched}" + (f"; siblings of deleted leaves: {found}" if found else ""))

@@ -7,6 +7,8 @@ nibbles and 2 minutes for 7. Below five nibbles nothing is compiled.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from eth_hash.auto import keccak
 
 MAX_SEARCHED_NIBBLES = 7
@@ -15,14 +17,17 @@ _COMPILED_FROM = 5
 _SEARCHES_PER_KEY = 8
 
 
-def key_with_prefix(path: tuple[int, ...], key_bytes: int) -> bytes | None:
+def key_with_prefix(
+    path: tuple[int, ...], key_bytes: int, check_time: Callable[[], None] = lambda: None
+) -> bytes | None:
     """
     A key of 20 or 32 bytes, a big-endian number, whose Keccak begins with the nibbles of path; None where bad luck has
-    it. path: at most MAX_SEARCHED_NIBBLES; at most 8 times as many hashes as are needed on average.
+    it. path: at most MAX_SEARCHED_NIBBLES; at most 8 times as many hashes as are needed on average. check_time: called
+    every second or so; what it raises ends the search.
     """
     if len(path) < _COMPILED_FROM:
         return _search_plainly(path, key_bytes)
-    return _search_compiled(path, key_bytes)
+    return _search_compiled(path, key_bytes, check_time)
 
 
 def _search_plainly(path: tuple[int, ...], key_bytes: int) -> bytes | None:
@@ -36,7 +41,7 @@ def _search_plainly(path: tuple[int, ...], key_bytes: int) -> bytes | None:
     return None
 
 
-def _search_compiled(path: tuple[int, ...], key_bytes: int) -> bytes | None:
+def _search_compiled(path: tuple[int, ...], key_bytes: int, check_time: Callable[[], None]) -> bytes | None:
     from rpc.key_search_kernel import CHUNK, search
 
     wanted = mask = 0
@@ -46,6 +51,7 @@ def _search_compiled(path: tuple[int, ...], key_bytes: int) -> bytes | None:
         wanted |= nibble << shift
         mask |= 0xF << shift
     for start in range(0, _SEARCHES_PER_KEY << 4 * len(path), CHUNK):
+        check_time()
         found = search(key_bytes, mask, wanted, start)
         if found is not None:
             return found.to_bytes(key_bytes, "big")

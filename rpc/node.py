@@ -203,6 +203,14 @@ class Node:
             wanted = header.parent_hash
         return [self._remember(header) for header in reversed(found)]
 
+    def check_time(self) -> None:
+        """Raises TimedOut where the total time since `begin` is over."""
+        self._transport.check_time()
+
+    def scrub(self, text: str) -> str:
+        """The text without the credentials of this node's address, for what repeats the node's own words."""
+        return self._transport.scrub(text)
+
     def check_on_chain(self, number: int, block_hash: bytes) -> None:
         """Raises ReorgError where the node's block of that number is another one now."""
         answer = self._transport.call("eth_getBlockByNumber", hex(number), False)
@@ -432,7 +440,11 @@ class Node:
         method, parent = "eth_createAccessList", "0x" + block.header.parent_hash.hex()
         if method in self._not_offered or not block.transactions:
             return None
-        calls = [_call_of(transaction) for transaction in block.transactions]
+        try:
+            calls = [_call_of(transaction) for transaction in block.transactions]
+        except (rlp.exceptions.RLPException, WitnessError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
+            # A transaction that is none: execution will say so.
+            return None
         found: list[Touched] = []
         for outcome in self._transport.batch_outcomes([(method, [call, parent]) for call in calls], slow=True):
             if isinstance(outcome, MethodNotOffered):

@@ -168,21 +168,31 @@ _POSITIONS = {0: (0, 3, None, None), 1: (1, 4, 7, None), 2: (1, 5, 8, None), 3: 
 
 def _fields(transaction: bytes) -> dict:
     """nonce, to (bytes); access_list ((address, slots), ..); authorities (addresses); nothing where malformed."""
-    found = {"nonce": b"", "to": b"", "access_list": [], "authorities": []}
+    nothing: dict = {"nonce": b"", "to": b"", "access_list": [], "authorities": []}
+    found = {**nothing, "authorities": []}
     kind = 0 if transaction[:1] >= b"\xc0" else transaction[0]
     nonce, to, access_list, authorizations = _POSITIONS.get(kind, _POSITIONS[0])
     try:
         fields = rlp.decode(transaction if kind == 0 else transaction[1:])
-        found["nonce"], found["to"] = fields[nonce], fields[to] if len(fields[to]) == 20 else b""
+        found["nonce"] = _string(fields[nonce])
+        found["to"] = _string(fields[to]) if len(fields[to]) == 20 else b""
         if access_list is not None:
-            found["access_list"] = [(address, slots) for address, slots in fields[access_list]]
+            listed = [(_string(address), [_string(slot) for slot in slots]) for address, slots in fields[access_list]]
+            found["access_list"] = listed
         if authorizations is not None:
             for entry in fields[authorizations]:
                 found["authorities"] += _parties_of(entry)
     except (rlp.exceptions.RLPException, ValueError, TypeError, IndexError, RecursionError):
         # Execution will say what is wrong with it.
-        pass
+        return nothing
     return found
+
+
+def _string(item: object) -> bytes:
+    """Raises TypeError where a node put a list in the place of a string."""
+    if not isinstance(item, bytes):
+        raise TypeError("a list where a string is due")
+    return item
 
 
 def _parties_of(authorization: list) -> list[bytes]:
@@ -194,7 +204,8 @@ def _parties_of(authorization: list) -> list[bytes]:
         return []
     try:
         signature = _KEYS.Signature(vrs=tuple(numbers))
-        return [signature.recover_public_key_from_msg_hash(digest).to_canonical_address(), bytes(delegate)]
+        authority = signature.recover_public_key_from_msg_hash(digest).to_canonical_address()
+        return [authority, *([delegate] if len(_string(delegate)) == 20 else [])]
     except (BadSignature, ValidationError, ValueError):
         return []
 

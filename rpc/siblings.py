@@ -109,7 +109,7 @@ class SiblingFinder:
         if len(missing.path) > self._most_nibbles:
             return
         self._note(f"searching a key below node 0x{missing.node_hash.hex()} at depth {len(missing.path)}")
-        key = key_with_prefix(missing.path, 20 if address is None else 32)
+        key = key_with_prefix(missing.path, 20 if address is None else 32, self._source.check_time)
         if key is not None:
             remote.fetch({key: ()} if address is None else {address: (key,)})
 

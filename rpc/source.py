@@ -60,5 +60,8 @@ class Source(Protocol):
     def access_list(self, block: Block, index: int) -> dict[bytes, set[bytes]] | None:
         """The same for one transaction from eth_createAccessList on the parent's state: a weaker hint."""
 
+    def check_time(self) -> None:
+        """Raises RpcError where the time that this block may take is over; for long work between questions."""
+
     def storage_keys_from(self, block: Block, address: bytes, hashed_start: bytes, most: int) -> list[bytes] | None:
         """Slots of an account before the block whose keccak is `hashed_start` or more (debug_storageRangeAt)."""

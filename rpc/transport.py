@@ -400,6 +400,15 @@ class Transport:
         self.statistics.seconds += seconds
         time.sleep(seconds)
 
+    def scrub(self, text: str) -> str:
+        """Secrets.scrub, uncut."""
+        return self._secrets.scrub(text, max(1, len(text)))
+
+    def check_time(self) -> None:
+        """Raises TimedOut where the total time since `begin` is over."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise self._out_of_time()
+
     def _out_of_time(self) -> TimedOut:
         return TimedOut(
             f"{self.shown}: not done within {self.limits.total_seconds:g} s in total",

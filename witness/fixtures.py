@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -128,8 +131,13 @@ class RawFixture:
 
     @property
     def folder(self) -> str:
-        """The suite's folder: without the leading "blockchain_tests/"."""
-        return str(Path(self.path).parent).removeprefix("blockchain_tests/")
+        """The suite's folder: from the one called "blockchain_tests" on, where there is one."""
+        return str(Path(self.path).parent).rpartition("blockchain_tests/")[2]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the test's contents, hex."""
+        return sha256(json.dumps(self.contents, sort_keys=True).encode()).hexdigest()
 
     @property
     def network(self) -> str:
@@ -150,7 +158,7 @@ def read_suite(path: str | Path) -> Iterator[RawFixture]:
         for file in sorted(path.rglob("*")):
             name = str(file.relative_to(path))
             if name.endswith(_ARCHIVES):
-                yield from _read_archive(file)
+                yield from (replace(test, path=f"{name}/{test.path}") for test in _read_archive(file))
             elif _is_of_blockchain_tests(name):
                 yield from _tests_in(name, read_limited(file))
     elif path.name.endswith(_ARCHIVES):
@@ -201,8 +209,8 @@ def fixture(raw: RawFixture) -> Fixture:
     """The test in its raw form. Raises FormatError."""
     test = raw.contents
     blocks = test.get("blocks")
-    if not isinstance(blocks, list) or len(blocks) > MAX_BLOCKS:
-        raise FormatError(f"{raw.name[:80]}: blocks is not a list of at most {MAX_BLOCKS}")
+    if not isinstance(blocks, list) or not 1 <= len(blocks) <= MAX_BLOCKS:
+        raise FormatError(f"{raw.name[:80]}: blocks is not a list of 1 to {MAX_BLOCKS}")
     config = test.get("config")
     chain_id = config.get("chainid", "0x1") if isinstance(config, dict) else "0x1"
     return Fixture(

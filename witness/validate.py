@@ -133,7 +133,7 @@ def validate(given: bytes | StatelessInput) -> Verdict:
     Time: as EELS needs, about 1 to 30 s for a mainnet block. It grows with the gas that the block's transactions buy,
     which a
     hostile input sets freely: whoever validates unknown inputs bounds the time from outside.
-    Raises LimitExceeded where the machine's stack is too small for the call depth; no other WitnessError.
+    Raises LimitExceeded where the machine's stack is too small for the call depth, or its memory for what the block buys; no other WitnessError.
     """
     if isinstance(given, StatelessInput):
         stateless_input = given
@@ -148,6 +148,8 @@ def validate(given: bytes | StatelessInput) -> Verdict:
         executed = execute_input(stateless_input)
     except RecursionError as error:
         raise LimitExceeded("the call depth of this block exceeds Python's recursion limit") from error
+    except MemoryError as error:
+        raise LimitExceeded("this block takes more memory than there is") from error
     except WitnessError as error:
         refusal = error
     result = StatelessValidationResult(

@@ -123,6 +123,9 @@ class RecordedSource:
     def storage_keys_from(self, block: Block, address: bytes, hashed_start: bytes, most: int) -> list[bytes] | None:
         return None
 
+    def check_time(self) -> None:
+        """There is time enough."""
+
 
 # --- the Holesky block with a map-form execution witness -------------------------------------------------------------
 
@@ -270,3 +273,6 @@ class Counted:
     def storage_keys_from(self, block: Block, address: bytes, hashed_start: bytes, most: int) -> list[bytes] | None:
         self._counted(1)
         return self._source.storage_keys_from(block, address, hashed_start, most)
+
+    def check_time(self) -> None:
+        self._source.check_time()

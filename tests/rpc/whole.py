@@ -127,6 +127,9 @@ class WholeSource:
     def access_list(self, block: Block, index: int) -> dict[bytes, set[bytes]] | None:
         return None
 
+    def check_time(self) -> None:
+        """There is time enough."""
+
     def storage_keys_from(self, block: Block, address: bytes, hashed_start: bytes, most: int) -> list[bytes] | None:
         if self._slots is None:
             return None

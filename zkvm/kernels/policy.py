@@ -40,7 +40,7 @@ HAVE_NUMBA: bool = numba is not None
 prange = numba.prange if numba is not None else range
 """`numba.prange` in kernels decorated with `parallel=True`; the built-in range where numba is absent."""
 
-PROJECT_PACKAGES = ("zkvm", "witness", "blockproof")
+PROJECT_PACKAGES = ("zkvm", "witness", "rpc", "blockproof")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
