@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blockproof.errors import BlockproofError, RefusedError, UsageError
-from witness.errors import WitnessError
 
 if TYPE_CHECKING:
     from rpc.node import Node
@@ -123,6 +122,8 @@ def fetch_from(
 
     note: called with one line at a time. Raises rpc.errors.RpcError, WitnessError, IncompleteInputError.
     """
+    from witness.errors import WitnessError
+
     try:
         return _fetch_from(node, identifier, chain, note and (lambda line: note(node.scrub(line))))
     except (WitnessError, BlockproofError) as error:
