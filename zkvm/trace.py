@@ -22,11 +22,11 @@ from zkvm.chips import boundary, byte, memory_image, program, program_image, ran
 from zkvm.chips.buses import BYTE
 from zkvm.chips.counts import new_counts
 from zkvm.chips.tables import split_limbs
-from zkvm.isa.instructions import REGISTER_COUNT
+from zkvm.isa.instructions import REGISTER_COUNT, Family
 from zkvm.machine import memory_map
 from zkvm.machine.elf import Program
 from zkvm.machine.events import MEMORY_SPACE, REGISTER_SPACE
-from zkvm.machine.shards import Shard, ShardPlan, ShardTrace, Tracer
+from zkvm.machine.shards import Shard, ShardPlan, Tracer
 from zkvm.machine_air import CHIPS, EXECUTION_KIND, FAMILY_CHIPS, GROUPS, MEMORY_KIND, OUTPUT_DOUBLEWORDS, TABLE_CHIPS
 from zkvm.protocol.machine import ShardHeader, Statement
 from zkvm.protocol.parameters import MINIMUM_LOG_HEIGHT
@@ -116,7 +116,6 @@ class RunTrace:
         self.tables = tables
         self.identity = identity
         self.plan = plan
-        self._tracer: Tracer | None = None
         missing = sorted(
             family.label for shard in plan.shards for family, rows in shard.families.items() if rows and family not in FAMILY_CHIPS
         )
@@ -150,6 +149,10 @@ class RunTrace:
         content = len(self.output).to_bytes(8, "little") + self.output.ljust(memory_map.OUTPUT_LENGTH_LIMIT, b"\0")
         if self._output["final_value"].tobytes() != content:
             raise NotProvableError("the program left bytes in OUTPUT past the length it states; a proof's output is zero there")
+
+    @cached_property
+    def _tracer(self) -> Tracer:
+        return Tracer(self.tables.program)
 
     @property
     def output(self) -> bytes:
@@ -208,13 +211,8 @@ class RunTrace:
             matrices = self._memory_matrices(index - len(self.plan.shards) - 1, outline)
             return {chip: phases[Phase.BOUNDARY] for chip, phases in matrices.items() if Phase.BOUNDARY in phases}
         both = _empty(boundary.CHIP, outline)
-        boundary.fill(both[Phase.BOUNDARY], both[Phase.MAIN], self._trace(index).boundary, index, new_counts(0).range)
+        boundary.fill(both[Phase.BOUNDARY], both[Phase.MAIN], self._tracer.replay(self.plan.snapshot(index)), index, new_counts(0).range)
         return {boundary.CHIP.name: both[Phase.BOUNDARY]}
-
-    def _trace(self, index: int) -> ShardTrace:
-        if self._tracer is None:
-            self._tracer = Tracer(self.tables.program)
-        return self._tracer.trace(self.plan.snapshot(index))
 
     def matrices(self, index: int) -> Matrices:
         """The boundary and main matrices of shard `index` (1 ..), by chip."""
@@ -224,21 +222,29 @@ class RunTrace:
         return self._execution_matrices(index, outline)
 
     def _execution_matrices(self, index: int, outline: ShardOutline) -> Matrices:
-        trace = self._trace(index)
         decoded = self.tables.program.decoded
         counts = new_counts(len(decoded))
-        matrices: Matrices = {}
-        for family, events in trace.events.items():
-            if not len(events):
-                continue
-            chips = [FAMILY_CHIPS[family]] + ([GROUPS[family].chip] if family in GROUPS else [])
-            for chip in chips:
-                rows = chip.empty(Phase.MAIN, 1 << outline.log_heights[chip.name])
+        chips = {
+            family: [FAMILY_CHIPS[family]] + ([GROUPS[family].chip] if family in GROUPS else [])
+            for family, rows in self.plan.shards[index - 1].families.items()
+            if rows
+        }
+        matrices: Matrices = {
+            chip.name: {Phase.MAIN: chip.empty(Phase.MAIN, 1 << outline.log_heights[chip.name])} for group in chips.values() for chip in group
+        }
+        filled = dict.fromkeys(chips, 0)
+
+        def fill(family: Family, events: NDArray[np.void]) -> None:
+            # Steps come in pieces and have one row each; a precompile's calls, which may have many, come all at once.
+            first = filled[family]
+            filled[family] += len(events)
+            for chip in chips[family]:
                 assert chip.fill is not None
-                chip.fill(decoded, events, rows, counts)
-                matrices[chip.name] = {Phase.MAIN: rows}
+                chip.fill(decoded, events, matrices[chip.name][Phase.MAIN][first:], counts)
+
+        events = self._tracer.replay(self.plan.snapshot(index), fill)
         both = _empty(boundary.CHIP, outline)
-        boundary.fill(both[Phase.BOUNDARY], both[Phase.MAIN], trace.boundary, index, counts.range)
+        boundary.fill(both[Phase.BOUNDARY], both[Phase.MAIN], events, index, counts.range)
         matrices[boundary.CHIP.name] = both
         for module, column in ((program, counts.program), (range, counts.range), (byte, counts.byte)):
             if module.CHIP.name in outline.log_heights:

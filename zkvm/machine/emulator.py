@@ -190,7 +190,7 @@ class Emulator:
         self._debug_is_full = False
         self._on_debug = on_debug
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
-        self._unused = (np.zeros(1, np.uint32), np.zeros(1, np.uint64))
+        self._unused = (np.zeros(1, np.uint32), np.zeros(1, np.uint64), np.zeros(1, np.uint64))
 
     @property
     def pc(self) -> int:

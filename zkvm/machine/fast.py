@@ -3,7 +3,8 @@ The interpreter, compiled. One source gives two kernels that do the same steps a
 
 - `execute` runs on the whole memory, checks regions and limits, counts executions per instruction, and notes each
   doubleword at its first touch in a shard.
-- `trace` runs one shard again on the doublewords its snapshot holds, and writes every event.
+- `trace` runs one shard again on the doublewords its snapshot holds, and writes a row for every step into a log, which
+  `sort_log` turns into the events of each family.
 
 The meaning of a step is zkvm.machine.reference; the layout of events is zkvm.machine.events. Kernels know addresses
 and counters only: what host calls mean, which limits apply and where shards end is said by their caller.
@@ -27,16 +28,7 @@ from zkvm.isa.instructions import (
 )
 from zkvm.kernels.policy import HAVE_NUMBA, kernel
 from zkvm.machine import memory_map
-from zkvm.machine.events import (
-    CROSSING_EVENT,
-    ECALL_EVENT,
-    EVENT,
-    MEMORY_EVENT,
-    MEMORY_SPACE,
-    PRECOMPILE_READS,
-    PRECOMPILE_WRITES,
-    STEP_EVENT,
-)
+from zkvm.machine.events import EVENT, MEMORY_SPACE, PRECOMPILE_READS, PRECOMPILE_WRITES
 from zkvm.machine.fast_precompiles import (
     RESULT,
     arith256,
@@ -87,11 +79,11 @@ ACCESS: Final = 40
 FAMILY_SLOTS: Final = 24
 LEFT: Final = 80
 """
-FAMILY_SLOTS words: how many rows each family may still take; counted down. In `trace` it is left alone and holds the
-word of `events` that each family's cursor never passes.
+FAMILY_SLOTS words: how many rows each family may still take; counted down. In `trace`, for precompile families only:
+the word of `events` that the family's cursor never passes.
 """
 CURSOR: Final = LEFT + FAMILY_SLOTS
-"""`trace` only, FAMILY_SLOTS words: the word of `events` at which each family's next row begins."""
+"""`trace` only, FAMILY_SLOTS words: the word of `events` at which each precompile family's next row begins."""
 
 PC: Final = CURSOR + FAMILY_SLOTS
 CLK: Final = PC + 1
@@ -112,6 +104,8 @@ MISALIGNED: Final = PC + 9
 """Loads and stores whose address is not a multiple of their size."""
 GRAIN: Final = PC + 10
 """Touching is noted per 2^GRAIN doublewords: 0 where shards are planned, else up to PAGE_GRAIN."""
+HIGH: Final = PC + 11
+"""`trace` only: the word of `log` at which the HIGH_WORDS of the next crossing step go."""
 CELL_COUNT: Final = PC + 16
 
 PAGE_GRAIN: Final = 9
@@ -134,8 +128,8 @@ def pack_instructions(decoded: NDArray[np.void], words: NDArray[np.uint32]) -> N
     The interpreter's form of a program.
 
     decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n + 2,) uint64; of instruction i, word 2i holds
-    bytes: operation (all loads LB, all stores SB), rs1, rs2, rd (NO_RS1 and so on where not accessed), family,
-    the shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds
+    bytes: operation (all loads but LD are LB, all stores but SD are SB; _ADD_IMMEDIATE), rs1, rs2, rd (NO_RS1 and so on
+    where not accessed), family, the shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds
     the immediate, or the unsupported word itself. The last two words are the mark of what lies outside.
     """
     packed = np.empty((len(decoded) + 1, _INSTRUCTION_WORDS), dtype=np.uint64)
@@ -166,6 +160,7 @@ _U24 = np.uint64(24)
 _U32 = np.uint64(32)
 _U40 = np.uint64(40)
 _U48 = np.uint64(48)
+_U61 = np.uint64(61)
 _U63 = np.uint64(63)
 _U64 = np.uint64(64)
 _BYTE = np.uint64(0xFF)
@@ -199,16 +194,21 @@ _DIVW, _DIVUW, _REMW, _REMUW = int(Operation.DIVW), int(Operation.DIVUW), int(Op
 _LOAD, _STORE, _ECALL = int(Operation.LB), int(Operation.SB), int(Operation.ECALL)
 _OUTSIDE: Final = 1 + max(Operation)
 """In packed code: stands behind the last instruction and for every pc outside of TEXT."""
+_ADD_IMMEDIATE: Final = 2 + max(Operation)
+"""In packed code: ADD with an immediate, of an rs1 and to an rd, LUI and AUIPC included: a quarter of all steps."""
+_LOAD_DOUBLE, _STORE_DOUBLE = int(Operation.LD), int(Operation.SD)
 
 _CROSSING = np.uint64(Family.MEMORY_CROSSING)
 _ECALL_REGISTERS = np.uint64(1 << 10 | 1 << 11 | 1 << 17)
 
 # Places in `cells` as words, to be added to registers and families.
 _ACCESS, _LEFT, _CURSOR = np.uint64(ACCESS), np.uint64(LEFT), np.uint64(CURSOR)
-_LEFT_CROSSING, _CURSOR_CROSSING = np.uint64(LEFT + Family.MEMORY_CROSSING), np.uint64(CURSOR + Family.MEMORY_CROSSING)
-_LEFT_ECALL, _CURSOR_ECALL = np.uint64(LEFT + Family.ECALL), np.uint64(CURSOR + Family.ECALL)
-_LEFT_BRANCH, _CURSOR_BRANCH = np.uint64(LEFT + Family.BRANCH), np.uint64(CURSOR + Family.BRANCH)
-_LEFT_JUMP, _CURSOR_JUMP = np.uint64(LEFT + Family.JUMP), np.uint64(CURSOR + Family.JUMP)
+_LEFT_ADD, _LEFT_BRANCH, _LEFT_JUMP = (np.uint64(LEFT + family) for family in (Family.ADD, Family.BRANCH, Family.JUMP))
+_LEFT_LOAD_DOUBLE, _LEFT_STORE_DOUBLE = np.uint64(LEFT + Family.LOAD_DOUBLE), np.uint64(LEFT + Family.STORE_DOUBLE)
+_LEFT_ECALL = np.uint64(LEFT + Family.ECALL)
+_NO_RS1, _NO_RS2 = np.uint64(NO_RS1), np.uint64(NO_RS2)
+# Bytes of a packed instruction; the first is its operation.
+_RS1, _RS2, _RD, _FAMILY, _SHIFT, _IS_SIGNED = (np.uint64(byte) for byte in range(1, 7))
 
 _EXIT, _DEBUG_WRITE = np.uint64(Syscall.EXIT), np.uint64(Syscall.DEBUG_WRITE)
 _REGION_BEGIN, _REGION_END = np.uint64(Syscall.REGION_BEGIN), np.uint64(Syscall.REGION_END)
@@ -233,15 +233,17 @@ def _words_of_mnemonics() -> NDArray[np.uint64]:
         if line.operation in ACCESS_BYTES:
             shift = 64 - 8 * ACCESS_BYTES[line.operation]
             extension = int(line.operation in (Operation.LB, Operation.LH, Operation.LW))
-            operation = _STORE if line.format == Format.S else _LOAD
+            if line.operation not in (Operation.LD, Operation.SD):
+                operation = _STORE if line.format == Format.S else _LOAD
             # In all but crossing cases.
             family = int(memory_family(line.operation, 0))
         else:
             family = int(FAMILY_OF_OPERATION[line.operation])
         registers = 0
-        for is_accessed, no_register, position in zip(
-            touched_registers(line.format), (NO_RS1, NO_RS2, NO_RD), (8, 16, 24), strict=True
-        ):
+        accessed = touched_registers(line.format)
+        if line.operation == Operation.ADD and accessed == (True, False, True):
+            operation = _ADD_IMMEDIATE
+        for is_accessed, no_register, position in zip(accessed, (NO_RS1, NO_RS2, NO_RD), (8, 16, 24), strict=True):
             registers |= 0 if is_accessed else no_register << position
         words[index] = operation | registers | family << 32 | shift << 40 | extension << 48
     return words
@@ -250,10 +252,26 @@ def _words_of_mnemonics() -> NDArray[np.uint64]:
 _WORD_OF_MNEMONIC = _words_of_mnemonics()
 
 _EVENT_WORDS = np.array([EVENT[family].itemsize // 8 for family in Family] + [0], dtype=np.uint64)
-_STEP_WORDS = np.uint64(STEP_EVENT.itemsize // 8)
-_MEMORY_WORDS = np.uint64(MEMORY_EVENT.itemsize // 8)
-_CROSSING_WORDS = np.uint64(CROSSING_EVENT.itemsize // 8)
-_ECALL_WORDS = np.uint64(ECALL_EVENT.itemsize // 8)
+
+LOG_WORDS: Final = 6
+"""
+Words of a log's row, which says what a step found and what it wrote. There is one for each 4 ticks, so its place says
+its time; of an ecall's two only the first is written.
+
+0: the instruction, + 2^31 if the step is a load or store of two doublewords; times 2^32, the time of the access to rs1
+   before.
+1: the times of the accesses before to rs2 and, times 2^32, to rd. A load has the doubleword in the place of rs2, a store
+   in the place of rd: then it is the time + 2. Anything for a register that is not accessed.
+2..5: a, b, result and rd_old of STEP_EVENT. A load has the doubleword before in the place of b; a store has the
+   doubleword after and before in the places of result and rd_old.
+An ecall: times of a7 in word 0, of a0 and a1 in word 1; a7, a0, a1 in words 2..4.
+"""
+HIGH_WORDS: Final = 3
+"""Words on the higher of a step's two doublewords: the time of the access before + 2, its value before and after."""
+
+_LOG_WORDS, _HIGH_WORDS = np.uint64(LOG_WORDS), np.uint64(HIGH_WORDS)
+_CROSSING_MARK = np.uint64(1 << 31)
+_INDEX = _CROSSING_MARK - _U1
 
 
 @kernel(inline=True)
@@ -390,33 +408,24 @@ def _call_precompile(is_tracing, is_again, number, a0, a1, cells, memory, io, la
 if HAVE_NUMBA:
     from llvmlite import ir
     from numba.core import types
-    from numba.core.cgutils import get_or_insert_function
     from numba.extending import intrinsic
 
     @intrinsic
-    def expect_write(typing_context: Any, words: Any, position: Any) -> Any:
-        """Tells the processor that words[position], a 1d array's uint64, will be written; it need not exist."""
+    def byte_of(typing_context: Any, words: Any, position: Any) -> Any:
+        """Byte `position`, a uint64, of a 1d array of words, as uint64."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, arguments[0])
-            byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-            hint = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-            function = get_or_insert_function(builder.module, hint, "llvm.prefetch.p0")
-            address = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
-            # For a write, to be kept near, data.
-            builder.call(function, [address, flag(1), flag(3), flag(1)])
-            return context.get_dummy_value()
+            start = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+            return builder.zext(builder.load(builder.gep(start, [arguments[1]])), ir.IntType(64))
 
-        return types.void(words, types.uint64), generate
+        return types.uint64(words, types.uint64), generate
 
 else:
 
-    def expect_write(words: Any, position: Any) -> None:
-        """Without numba there is nobody to tell."""
-
-
-_EXPECTED_AHEAD = np.uint64(64)
-"""Words between the event that is written and the one that is to be expected. Without it, writing waits for memory."""
+    def byte_of(words: Any, position: Any) -> Any:
+        """Byte `position`, a uint64, of a 1d array of words, as uint64."""
+        return words[position >> _U3] >> ((position & _U7) << _U3) & _BYTE
 
 
 @kernel(inline=True)
@@ -433,31 +442,26 @@ def access(cells, register, time):
 
 
 @kernel(inline=True)
-def extend(top, shift, packed):
+def turn(address):
+    """address / 8 for a multiple of 8; at least 2^61 for any other."""
+    return address >> _U3 | address << _U61
+
+
+@kernel(inline=True)
+def extend(top, shift, is_signed):
     """A load's result from the bytes it loads, which stand at the top of a word."""
-    return np.uint64(np.int64(top) >> np.int64(shift)) if packed >> _U48 & _U1 else top >> shift
+    return np.uint64(np.int64(top) >> np.int64(shift)) if is_signed else top >> shift
 
 
 @kernel(inline=True)
-def write_step(events, row, clk, pc, index, previous_rs1, previous_rs2, previous_rd, a, b, result, rd_old):
-    """Writes the words that every step's event begins with (STEP_EVENT) at events[row]."""
-    expect_write(events, row + _EXPECTED_AHEAD)
-    events[row] = clk | pc << _U32
-    events[row + _U1] = index | previous_rs1 << _U32
-    events[row + _U2] = previous_rs2 | previous_rd << _U32
-    events[row + _U3] = a
-    events[row + _U4] = b
-    events[row + _U5] = result
-    events[row + _U6] = rd_old
-
-
-@kernel(inline=True)
-def write_memory(events, row, doubleword, time, old, new):
-    """Writes the words that follow in a load's or store's event (MEMORY_EVENT). time: of `reach`."""
-    expect_write(events, row + _EXPECTED_AHEAD + _U8)
-    events[row + _U7] = doubleword | ((time - _U2) & _LOW32) << _U32
-    events[row + _U8] = old
-    events[row + _U9] = new
+def write_log(log, row, index, time_0, time_1, time_2, value_0, value_1, value_2, value_3):
+    """Writes LOG_WORDS at log[row]; times below 2^32."""
+    log[row] = index | time_0 << _U32
+    log[row + _U1] = time_1 | time_2 << _U32
+    log[row + _U2] = value_0
+    log[row + _U3] = value_1
+    log[row + _U4] = value_2
+    log[row + _U5] = value_3
 
 
 # What is left of a step once its operation is done.
@@ -512,6 +516,34 @@ def sort_touches(keys, first_touch, address, first_value, previous_shard):
 
 
 @kernel
+def lay_out(address, first_value, memory, last_touch):
+    """Makes memory what it is when a shard begins. address: (m,) uint32; first_value: (m,) uint64; others as in `trace`."""
+    for i in range(address.size):
+        memory[address[i]] = first_value[i]
+        last_touch[address[i]] = UNTOUCHED
+
+
+@kernel
+def clear_away(address, first_value, previous_shard, memory, last_touch, rows):
+    """
+    Undoes `lay_out` when the shard has ended, and writes the rows of its boundary that belong to memory.
+
+    previous_shard: (m,) uint32. rows: (m, 4) uint64, BOUNDARY. Returns how many doublewords the shard did not touch.
+    """
+    untouched = 0
+    for i in range(address.size):
+        doubleword = np.uint64(address[i])
+        time = np.uint64(last_touch[doubleword])
+        last_touch[doubleword] = 0
+        untouched += time <= np.uint64(UNTOUCHED)
+        rows[i, 0] = np.uint64(MEMORY_SPACE) | doubleword << _U32
+        rows[i, 1] = np.uint64(previous_shard[i]) | (time - _U2) << _U32
+        rows[i, 2] = first_value[i]
+        rows[i, 3] = memory[doubleword]
+    return untouched
+
+
+@kernel
 def fill_image(pages, memory, last_shard, data_start, data, input_start, private_input, output_start, output_end, rows):
     """
     Writes the memory image of some pages: a row for each doubleword that a shard touched or that lies in the program's
@@ -546,8 +578,9 @@ def _make_interpreter(is_tracing: bool) -> Any:
 
     @kernel
     def interpret(
-        code, text_start, cells, memory, io, flow, last_shard, page_is_touched, first_touch, last_touch, events
-    ):
+        code, text_start, cells, memory, io, flow, last_shard, page_is_touched, first_touch, last_touch, log,
+        events,
+    ):  # fmt: skip
         # `at`: where the instruction stands in `code`. Outside of TEXT that is `end`, and `stray` is the pc.
         end = np.uint64(code.size) - _U2
         stray = cells[PC]
@@ -561,100 +594,94 @@ def _make_interpreter(is_tracing: bool) -> Any:
         reason = BUDGET_SPENT
         # When a precompile call was last found to have untouched operands.
         again_clk = _ALL
+        # Where in `log` the step is written.
+        row = _U0
         while clk < clk_limit:
-            packed = code[at]
+            place = at << _U3
+            operation = np.int64(byte_of(code, place))
             immediate = code[at + _U1]
-            operation = np.int64(packed & _BYTE)
-            rs1 = packed >> _U8 & _BYTE
-            rs2 = packed >> _U16 & _BYTE
-            rd = packed >> _U24 & _BYTE
+            rs1 = byte_of(code, place + _RS1)
             a = cells[rs1]
-            register_b = cells[rs2]
-            # Of the two, one is always 0: an unaccessed register reads 0, and register forms have no immediate.
-            b = register_b + immediate
             rest = _COMPUTED
             result = _U0
             is_taken = False
-            address = a + immediate
-            doubleword = address >> _U3
 
-            if operation == _ADD:
-                result = a + b
-            elif operation == _LOAD:
-                shift = packed >> _U40 & _BYTE
-                bit = (address & _U7) << _U3
-                family = packed >> _U32 & _BYTE
-                row = cells[_CURSOR + family] if is_tracing else _U0
-                time = _U0
-                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and cells[_LEFT + family] != row
-                if is_ready:
+            # The most frequent operations come first, each complete: what follows is a jump through a table, which the
+            # processor predicts worse than these branches.
+            if operation == _ADD_IMMEDIATE:
+                result = a + immediate
+                rd = byte_of(code, place + _RD)
+                if is_tracing:
+                    previous_rs1 = access(cells, rs1, clk)
+                    previous_rd = access(cells, rd, clk + _U3)
+                    write_log(log, row, at >> _U1, previous_rs1, _U0, previous_rd, a, immediate, result, cells[rd])
+                    row += _LOG_WORDS
+                else:
+                    if cells[_LEFT_ADD] == _U0:
+                        break
+                    cells[_LEFT_ADD] -= _U1
+                cells[rd] = result
+                at += _U2
+                clk += _U4
+                continue
+            elif operation == _LOAD_DOUBLE:
+                # An address that is no multiple of 8 is turned into one far above all memory.
+                doubleword = turn(a + immediate)
+                if doubleword < _DOUBLEWORD_COUNT:
                     if is_tracing:
                         time = np.uint64(last_touch[doubleword])
-                        is_ready = time != _U0
-                    else:
-                        is_ready = np.uint64(last_shard[doubleword >> grain]) == shard
-                if not is_ready:
-                    rest = _HELD
-                else:
-                    if is_tracing:
+                        if time == _U0:
+                            reason = SNAPSHOT_MISMATCH
+                            break
                         last_touch[doubleword] = clk + _U4
-                    old = memory[doubleword]
-                    result = extend(old >> bit << shift, shift, packed)
-                    if is_tracing:
-                        cells[_CURSOR + family] = row + _MEMORY_WORDS
+                        old = memory[doubleword]
+                        rd = byte_of(code, place + _RD)
                         previous_rs1 = access(cells, rs1, clk)
                         previous_rd = access(cells, rd, clk + _U3)
-                        write_step(
-                            events, row, clk, text_start + (at << _U1), at >> _U1,
-                            previous_rs1, _U0, previous_rd, a, _U0, result, cells[rd],
-                        )  # fmt: skip
-                        write_memory(events, row, doubleword, time, old, old)
-                    else:
-                        cells[_LEFT + family] -= _U1
-                        if bit & (_U63 - shift):
-                            cells[MISALIGNED] += _U1
-                    cells[rd] = result
-                    at += _U2
-                    clk += _U4
-                    continue
-            elif operation == _STORE:
-                shift = packed >> _U40 & _BYTE
-                bit = (address & _U7) << _U3
-                family = packed >> _U32 & _BYTE
-                row = cells[_CURSOR + family] if is_tracing else _U0
-                time = _U0
-                is_ready = bit <= shift and doubleword < _DOUBLEWORD_COUNT and cells[_LEFT + family] != row
-                if is_ready:
+                        write_log(log, row, at >> _U1, previous_rs1, time, previous_rd, a, old, old, cells[rd])
+                        row += _LOG_WORDS
+                        cells[rd] = old
+                        at += _U2
+                        clk += _U4
+                        continue
+                    elif np.uint64(last_shard[doubleword >> grain]) == shard and cells[_LEFT_LOAD_DOUBLE] != _U0:
+                        cells[_LEFT_LOAD_DOUBLE] -= _U1
+                        cells[byte_of(code, place + _RD)] = memory[doubleword]
+                        at += _U2
+                        clk += _U4
+                        continue
+
+            rs2 = byte_of(code, place + _RS2)
+            register_b = cells[rs2]
+            # Of the two, one is always 0: an unaccessed register reads 0, and register forms have no immediate.
+            b = register_b + immediate
+            if operation == _STORE_DOUBLE:
+                rest = _HELD
+                doubleword = turn(a + immediate)
+                if doubleword < _DOUBLEWORD_COUNT:
                     if is_tracing:
                         time = np.uint64(last_touch[doubleword])
-                        is_ready = time != _U0
-                    else:
-                        is_ready = np.uint64(last_shard[doubleword >> grain]) == shard
-                if not is_ready:
-                    rest = _HELD
-                else:
-                    if is_tracing:
+                        if time == _U0:
+                            reason = SNAPSHOT_MISMATCH
+                            break
                         last_touch[doubleword] = clk + _U4
-                    mask = _ALL >> shift
-                    old = memory[doubleword]
-                    new = old & ~(mask << bit) | (register_b & mask) << bit
-                    if is_tracing:
-                        cells[_CURSOR + family] = row + _MEMORY_WORDS
                         previous_rs1 = access(cells, rs1, clk)
                         previous_rs2 = access(cells, rs2, clk + _U1)
-                        write_step(
-                            events, row, clk, text_start + (at << _U1), at >> _U1,
-                            previous_rs1, previous_rs2, _U0, a, register_b, _U0, _U0,
-                        )  # fmt: skip
-                        write_memory(events, row, doubleword, time, old, new)
-                    else:
-                        cells[_LEFT + family] -= _U1
-                        if bit & (_U63 - shift):
-                            cells[MISALIGNED] += _U1
-                    memory[doubleword] = new
-                    at += _U2
-                    clk += _U4
-                    continue
+                        old = memory[doubleword]
+                        write_log(log, row, at >> _U1, previous_rs1, previous_rs2, time, a, register_b, register_b, old)
+                        row += _LOG_WORDS
+                        memory[doubleword] = register_b
+                        at += _U2
+                        clk += _U4
+                        continue
+                    elif np.uint64(last_shard[doubleword >> grain]) == shard and cells[_LEFT_STORE_DOUBLE] != _U0:
+                        cells[_LEFT_STORE_DOUBLE] -= _U1
+                        memory[doubleword] = register_b
+                        at += _U2
+                        clk += _U4
+                        continue
+            elif operation == _LOAD or operation == _STORE or operation == _LOAD_DOUBLE:
+                rest = _HELD
             elif operation == _BEQ:
                 is_taken = a == register_b
                 rest = _BRANCHED
@@ -674,26 +701,22 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 is_taken = a >= register_b
                 rest = _BRANCHED
             elif operation == _JAL or operation == _JALR:
-                if cells[_LEFT_JUMP] == (cells[_CURSOR_JUMP] if is_tracing else _U0):
-                    break
                 # JAL reads no register: a = 0 and its immediate is the target, which is even.
-                target = address & ~_U1
+                target = (a + immediate) & ~_U1
                 if target & _U3:
                     cells[DETAIL] = target
                     reason = MISALIGNED_JUMP
                     break
                 result = text_start + (at << _U1) + _U4
+                rd = byte_of(code, place + _RD)
                 if is_tracing:
-                    row = cells[_CURSOR_JUMP]
-                    cells[_CURSOR_JUMP] = row + _STEP_WORDS
                     previous_rs1 = access(cells, rs1, clk)
-                    cells[ACCESS + NO_RS1] = _U0
                     previous_rd = access(cells, rd, clk + _U3)
-                    write_step(
-                        events, row, clk, text_start + (at << _U1), at >> _U1,
-                        previous_rs1, _U0, previous_rd, a, target, result, cells[rd],
-                    )  # fmt: skip
+                    write_log(log, row, at >> _U1, previous_rs1, _U0, previous_rd, a, target, result, cells[rd])
+                    row += _LOG_WORDS
                 else:
+                    if cells[_LEFT_JUMP] == _U0:
+                        break
                     cells[_LEFT_JUMP] -= _U1
                     flow[(at >> _U1) + _U1] -= _U1
                 cells[rd] = result
@@ -705,6 +728,8 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 if not is_tracing:
                     flow[at >> _U1] += _U1
                 continue
+            elif operation == _ADD:
+                result = a + b
             elif operation == _SUB:
                 result = a - b
             elif operation == _ADDW:
@@ -763,7 +788,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 divisor = b & _LOW32
                 result = _extend_32((a & _LOW32) % divisor if divisor != _U0 else a)
             elif operation == _ECALL:
-                if cells[_LEFT_ECALL] == (cells[_CURSOR_ECALL] if is_tracing else _U0):
+                if not is_tracing and cells[_LEFT_ECALL] == _U0:
                     break
                 number, a0, a1 = cells[17], cells[10], cells[11]
                 stop = _DONE
@@ -775,8 +800,6 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     )
                     if stop == _UNTOUCHED_OPERAND:
                         again_clk = clk
-                        doubleword = last = cells[DETAIL]
-                        address = doubleword << _U3
                         rest = _UNTOUCHED
                     elif stop != _DONE:
                         reason = stop
@@ -801,21 +824,15 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 break
 
             if rest == _COMPUTED:
-                family = packed >> _U32 & _BYTE
+                rd = byte_of(code, place + _RD)
                 if is_tracing:
-                    row = cells[_CURSOR + family]
-                    if cells[_LEFT + family] == row:
-                        break
-                    cells[_CURSOR + family] = row + _STEP_WORDS
                     previous_rs1 = access(cells, rs1, clk)
                     previous_rs2 = access(cells, rs2, clk + _U1)
-                    cells[ACCESS + NO_RS2] = _U0
                     previous_rd = access(cells, rd, clk + _U3)
-                    write_step(
-                        events, row, clk, text_start + (at << _U1), at >> _U1,
-                        previous_rs1, previous_rs2, previous_rd, a, b, result, cells[rd],
-                    )  # fmt: skip
+                    write_log(log, row, at >> _U1, previous_rs1, previous_rs2, previous_rd, a, b, result, cells[rd])
+                    row += _LOG_WORDS
                 else:
+                    family = byte_of(code, place + _FAMILY)
                     if cells[_LEFT + family] == _U0:
                         break
                     cells[_LEFT + family] -= _U1
@@ -823,7 +840,7 @@ def _make_interpreter(is_tracing: bool) -> Any:
                 at += _U2
                 clk += _U4
             elif rest == _BRANCHED:
-                if cells[_LEFT_BRANCH] == (cells[_CURSOR_BRANCH] if is_tracing else _U0):
+                if not is_tracing and cells[_LEFT_BRANCH] == _U0:
                     break
                 result = text_start + (at << _U1) + _U4
                 if is_taken:
@@ -833,14 +850,10 @@ def _make_interpreter(is_tracing: bool) -> Any:
                         break
                     result = immediate
                 if is_tracing:
-                    row = cells[_CURSOR_BRANCH]
-                    cells[_CURSOR_BRANCH] = row + _STEP_WORDS
                     previous_rs1 = access(cells, rs1, clk)
                     previous_rs2 = access(cells, rs2, clk + _U1)
-                    write_step(
-                        events, row, clk, text_start + (at << _U1), at >> _U1,
-                        previous_rs1, previous_rs2, _U0, a, register_b, result, _U0,
-                    )  # fmt: skip
+                    write_log(log, row, at >> _U1, previous_rs1, previous_rs2, _U0, a, register_b, result, _U0)
+                    row += _LOG_WORDS
                 else:
                     cells[_LEFT_BRANCH] -= _U1
                 at += _U2
@@ -856,14 +869,12 @@ def _make_interpreter(is_tracing: bool) -> Any:
                         flow[at >> _U1] += _U1
             elif rest == _CALLED:
                 if is_tracing:
-                    row = cells[_CURSOR_ECALL]
-                    cells[_CURSOR_ECALL] = row + _ECALL_WORDS
-                    events[row] = clk | (text_start + (at << _U1)) << _U32
-                    events[row + _U1] = at >> _U1 | cells[ACCESS + 17] << _U32
-                    events[row + _U2] = cells[ACCESS + 10] | cells[ACCESS + 11] << _U32
-                    events[row + _U3] = number
-                    events[row + _U4] = a0
-                    events[row + _U5] = a1
+                    write_log(
+                        log, row, at >> _U1, cells[ACCESS + 17], cells[ACCESS + 10], cells[ACCESS + 11],
+                        number, a0, a1, _U0,
+                    )  # fmt: skip
+                    # Eight ticks: two places in the log.
+                    row += _LOG_WORDS + _LOG_WORDS
                     cells[ACCESS + 17] = clk
                     cells[ACCESS + 10] = clk + _U1
                     cells[ACCESS + 11] = clk + _U2
@@ -875,18 +886,21 @@ def _make_interpreter(is_tracing: bool) -> Any:
                     reason = stop
                     break
             else:
+                first = last = cells[DETAIL]
+                address = first << _U3
                 if rest == _HELD:
-                    shift = packed >> _U40 & _BYTE
+                    address = a + immediate
+                    first = address >> _U3
+                    shift = byte_of(code, place + _SHIFT)
                     bit = (address & _U7) << _U3
                     is_crossing = bit > shift
-                    family = _CROSSING if is_crossing else packed >> _U32 & _BYTE
-                    last = doubleword + np.uint64(is_crossing)
-                    row = cells[_CURSOR + family] if is_tracing else _U0
-                    if doubleword >= _DOUBLEWORD_COUNT:
+                    family = _CROSSING if is_crossing else byte_of(code, place + _FAMILY)
+                    last = first + np.uint64(is_crossing)
+                    if first >= _DOUBLEWORD_COUNT:
                         cells[DETAIL] = address
                         reason = MEMORY_FAULT
                         break
-                    if cells[_LEFT + family] == row:
+                    if not is_tracing and cells[_LEFT + family] == _U0:
                         break
                     if last >= _DOUBLEWORD_COUNT:
                         cells[DETAIL] = address
@@ -894,60 +908,67 @@ def _make_interpreter(is_tracing: bool) -> Any:
                         break
                     time, last_time = _U0, _U0
                     if is_tracing:
-                        time, last_time = np.uint64(last_touch[doubleword]), np.uint64(last_touch[last])
+                        time, last_time = np.uint64(last_touch[first]), np.uint64(last_touch[last])
                         if time == _U0 or last_time == _U0:
                             reason = SNAPSHOT_MISMATCH
                             break
-                    elif (
-                        np.uint64(last_shard[doubleword >> grain]) != shard
-                        or np.uint64(last_shard[last >> grain]) != shard
-                    ):
+                    elif np.uint64(last_shard[first >> grain]) != shard or np.uint64(last_shard[last >> grain]) != shard:
                         if cells[TOUCHED] + _U2 > cells[TOUCHED_LIMIT]:
                             break
                         rest = _UNTOUCHED
                 if rest == _HELD:
-                    low, high = memory[doubleword], memory[last]
+                    is_load = operation == _LOAD or operation == _LOAD_DOUBLE
+                    low, high = memory[first], _U0
                     new_low, new_high = low, high
-                    is_load = operation == _LOAD
+                    mask = _ALL >> shift
                     if is_load:
-                        result = extend((low >> bit | high << (_U64 - bit)) << shift, shift, packed)
+                        top = low >> bit
+                        if is_crossing:
+                            high = new_high = memory[last]
+                            top |= high << (_U64 - bit)
+                        result = extend(top << shift, shift, byte_of(code, place + _IS_SIGNED))
                     else:
-                        mask = _ALL >> shift
                         new_low = low & ~(mask << bit) | (register_b & mask) << bit
-                        new_high = high & ~(mask >> (_U64 - bit)) | (register_b & mask) >> (_U64 - bit)
-                        memory[doubleword] = new_low
-                        memory[last] = new_high
+                        memory[first] = new_low
+                        if is_crossing:
+                            high = memory[last]
+                            new_high = high & ~(mask >> (_U64 - bit)) | (register_b & mask) >> (_U64 - bit)
+                            memory[last] = new_high
+                    rd = byte_of(code, place + _RD)
                     if is_tracing:
-                        last_touch[doubleword] = clk + _U4
+                        last_touch[first] = clk + _U4
                         last_touch[last] = clk + _U4
-                        cells[_CURSOR_CROSSING] = row + _CROSSING_WORDS
                         previous_rs1 = access(cells, rs1, clk)
-                        previous_rs2 = access(cells, rs2, clk + _U1)
-                        cells[ACCESS + NO_RS2] = _U0
-                        previous_rd = access(cells, rd, clk + _U3)
-                        cells[ACCESS + NO_RD] = _U0
-                        write_step(
-                            events, row, clk, text_start + (at << _U1), at >> _U1,
-                            previous_rs1, previous_rs2, previous_rd, a, register_b, result, cells[rd],
-                        )  # fmt: skip
-                        write_memory(events, row, doubleword, time, low, new_low)
-                        events[row + _U10] = high
-                        events[row + _U11] = new_high
-                        events[row + _U12] = (last_time - _U2) & _LOW32
+                        index = at >> _U1 | (_CROSSING_MARK if is_crossing else _U0)
+                        if is_load:
+                            previous_rd = access(cells, rd, clk + _U3)
+                            write_log(log, row, index, previous_rs1, time, previous_rd, a, low, result, cells[rd])
+                        else:
+                            previous_rs2 = access(cells, rs2, clk + _U1)
+                            write_log(log, row, index, previous_rs1, previous_rs2, time, a, register_b, new_low, low)
+                        row += _LOG_WORDS
+                        if is_crossing:
+                            # What there is to say of the higher doubleword stands behind the log's rows.
+                            high_row = cells[HIGH]
+                            log[high_row] = last_time
+                            log[high_row + _U1] = high
+                            log[high_row + _U2] = new_high
+                            cells[HIGH] = high_row + _HIGH_WORDS
                     else:
-                        cells[_LEFT_CROSSING] -= _U1
-                        cells[MISALIGNED] += _U1
+                        cells[_LEFT + family] -= _U1
+                        if bit & (_U63 - shift):
+                            cells[MISALIGNED] += _U1
                     if is_load:
                         cells[rd] = result
                     at += _U2
                     clk += _U4
                 elif not is_tracing:
-                    # Touches doubleword to last; then the instruction is tried again.
-                    while doubleword <= last:
-                        if np.uint64(last_shard[doubleword >> grain]) != shard:
-                            page = doubleword >> _PAGE_SHIFT
-                            is_lower = _LOWER_START <= doubleword < _LOWER_END
-                            if not (is_lower or _UPPER_START <= doubleword < _UPPER_END):
+                    # Touches first to last; then the instruction is tried again.
+                    while first <= last:
+                        if np.uint64(last_shard[first >> grain]) != shard:
+                            page = first >> _PAGE_SHIFT
+                            is_lower = _LOWER_START <= first < _LOWER_END
+                            if not (is_lower or _UPPER_START <= first < _UPPER_END):
                                 reason = MEMORY_FAULT
                                 break
                             if page_is_touched[page] == 0:
@@ -956,12 +977,12 @@ def _make_interpreter(is_tracing: bool) -> Any:
                                     break
                                 page_is_touched[page] = 1
                                 cells[PAGES] += _U1
-                            row = cells[TOUCHED] << _U1
-                            first_touch[row] = doubleword | np.uint64(last_shard[doubleword >> grain]) << _U32
-                            first_touch[row + _U1] = memory[doubleword]
+                            touched = cells[TOUCHED] << _U1
+                            first_touch[touched] = first | np.uint64(last_shard[first >> grain]) << _U32
+                            first_touch[touched + _U1] = memory[first]
                             cells[TOUCHED] += _U1
-                            last_shard[doubleword >> grain] = shard
-                        doubleword += _U1
+                            last_shard[first >> grain] = shard
+                        first += _U1
                     if reason != BUDGET_SPENT:
                         cells[DETAIL] = address
                         break
@@ -981,7 +1002,8 @@ execute = _make_interpreter(is_tracing=False)
 """
 Runs until a reason to stop; returns it. Integers are wrapped to 64 bits.
 
-code:            (2 n + 2,) uint64 of `pack_instructions`; text_start: uint64, the byte address of instruction 0.
+code:            (2 n + 2,) uint64 of `pack_instructions`. text_start: uint64, the
+                 byte address of instruction 0.
 cells:           (CELL_COUNT,) uint64, named above.
 memory:          (2^29,) uint64, every doubleword by address.
 io:              (IO_WORDS,) uint64, scratch for precompiles.
@@ -997,8 +1019,68 @@ The remaining arguments belong to `trace`; any arrays of those types will do.
 
 trace = _make_interpreter(is_tracing=True)
 """
-As `execute`, writing events. Of flow to first_touch any arrays of those types will do.
+As `execute`, writing down every step. Of flow to first_touch any arrays of those types will do.
 
 last_touch: (2^29,) uint32, see UNTOUCHED.
-events:     uint64, room for every family's rows from its CURSOR to its LEFT.
+log:        uint64, from its start LOG_WORDS for every 4 ticks from CLK to CLK_LIMIT and once more; from HIGH on,
+            HIGH_WORDS for each of these rows.
+events:     uint64, room for every precompile family's rows from its CURSOR to its LEFT.
 """
+
+
+@kernel
+def sort_log(log, high, clk, end_clk, code, text_start, cursor, events):
+    """
+    Writes the events of the steps of a log, those of each family in their order.
+
+    high: HIGH at the start of the log. clk, end_clk: the times at which its first step began and its last one ended.
+    cursor: (FAMILY_COUNT,) uint64, the word of `events` at which each family's next row begins, moved on; there is room
+    for as many as there are steps.
+    """
+    row = _U0
+    while clk < end_clk:
+        head, times = log[row], log[row + _U1]
+        is_crossing = head & _CROSSING_MARK
+        head ^= is_crossing
+        at = (head & _INDEX) << _U1
+        place = at << _U3
+        operation = np.int64(byte_of(code, place))
+        family = _CROSSING if is_crossing else byte_of(code, place + _FAMILY)
+        out = cursor[family]
+        cursor[family] = out + _EVENT_WORDS[family]
+        events[out] = clk | (text_start + (at << _U1)) << _U32
+        events[out + _U3] = log[row + _U2]
+        clk += _U4
+        if operation == _LOAD_DOUBLE or operation == _STORE_DOUBLE or operation == _LOAD or operation == _STORE:
+            is_load = operation == _LOAD_DOUBLE or operation == _LOAD
+            b, result, rd_old = log[row + _U3], log[row + _U4], log[row + _U5]
+            time = times & _LOW32 if is_load else times >> _U32
+            events[out + _U1] = head
+            events[out + _U2] = times >> _U32 << _U32 if is_load else times & _LOW32
+            events[out + _U4] = _U0 if is_load else b
+            events[out + _U5] = result if is_load else _U0
+            events[out + _U6] = rd_old if is_load else _U0
+            events[out + _U7] = (log[row + _U2] + code[at + _U1]) >> _U3 | (time - _U2) << _U32
+            events[out + _U8] = b if is_load else rd_old
+            events[out + _U9] = b if is_load else result
+            if is_crossing:
+                events[out + _U10] = log[high + _U1]
+                events[out + _U11] = log[high + _U2]
+                events[out + _U12] = (log[high] - _U2) & _LOW32
+                high += _HIGH_WORDS
+        else:
+            # 0 for the time of what is not accessed.
+            if byte_of(code, place + _RS1) == _NO_RS1 and operation != _ECALL:
+                head &= _LOW32
+            if byte_of(code, place + _RS2) == _NO_RS2 and operation != _ECALL:
+                times = times >> _U32 << _U32
+            events[out + _U1] = head
+            events[out + _U2] = times
+            events[out + _U4] = log[row + _U3]
+            events[out + _U5] = log[row + _U4]
+            if operation == _ECALL:
+                clk += _U4
+                row += _LOG_WORDS
+            else:
+                events[out + _U6] = log[row + _U5]
+        row += _LOG_WORDS

@@ -31,8 +31,9 @@ from zkvm.machine.events import (
     EVENT,
     HALT_PC,
     IMAGE,
-    MEMORY_SPACE,
+    PRECOMPILE_EVENT,
     REGISTER_SPACE,
+    STEP_TICKS,
 )
 from zkvm.machine.fast_precompiles import IO_WORDS
 from zkvm.machine.profile import family_counts, steps_of
@@ -44,6 +45,11 @@ IMAGE_FILE: Final = "image.npy"
 _DOUBLEWORD_COUNT = 1 << (memory_map.ADDRESS_BITS - 3)
 _PAGE_DOUBLEWORDS = memory_map.PAGE_BYTES // 8
 _PAGES_AT_ONCE = 512
+
+_PIECE_STEPS: Final = 1 << 16
+"""Steps that are logged at a time: their log, and then their events, stay in the processor's cache."""
+_EVENT_WORDS: Final = np.array([EVENT[family].itemsize // 8 for family in Family], dtype=np.int64)
+_STEP_FAMILIES: Final = tuple(family for family in Family if family <= Family.ECALL)
 
 
 @dataclass(frozen=True)
@@ -355,32 +361,52 @@ class Tracer:
     """
     Emulates shards of one program again.
 
-    Memory and the event buffer are kept from shard to shard. One tracer serves one thread; several are independent.
+    Memory and buffers are kept from shard to shard. One tracer serves one thread; several are independent.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, piece_steps: int = _PIECE_STEPS) -> None:
+        """piece_steps: how many steps are logged at a time, 2..2^21; nothing but speed depends on it."""
         self._program = program
+        self._piece_steps = piece_steps
         self._memory = sparse_array(_DOUBLEWORD_COUNT, np.uint64)
         self._last_touch = sparse_array(_DOUBLEWORD_COUNT, np.uint32)
         self._io = np.zeros(IO_WORDS, dtype=np.uint64)
-        self._buffer = np.zeros(0, dtype=np.uint64)
+        # The last step of a piece may be an ecall, of two rows.
+        self._high_start = (piece_steps + 1) * fast.LOG_WORDS
+        self._log = sparse_array((piece_steps + 1) * (fast.LOG_WORDS + fast.HIGH_WORDS), np.uint64, is_dense=True)
+        # The events of a piece, each family's with room for all of them; and those of a whole shard's precompiles.
+        room = piece_steps * np.concatenate(([0], _EVENT_WORDS[: len(_STEP_FAMILIES)]))
+        self._event_starts = np.cumsum(room).astype(np.uint64)
+        self._events = sparse_array(int(self._event_starts[-1]), np.uint64)
+        self._precompile_events = np.zeros(0, dtype=np.uint64)
         self._unused = (
             np.zeros(1, np.uint64), np.zeros(1, np.uint16), np.zeros(1, np.uint8), np.zeros(1, np.uint64)
         )  # fmt: skip
 
     def trace(self, snapshot: Snapshot) -> ShardTrace:
-        """
-        The events and the boundary of a snapshot's shard.
+        """The events and the boundary of a snapshot's shard, all at once. Raises as `replay` does."""
+        pieces: dict[Family, list[NDArray[np.void]]] = {family: [np.zeros(0, EVENT[family])] for family in Family}
+        boundary = self.replay(snapshot, lambda family, events: pieces[family].append(events.copy()))
+        events = {family: np.concatenate(piece) for family, piece in pieces.items()}
+        return ShardTrace(snapshot.shard, events, boundary)
 
-        The events lie in this tracer's own buffer and are overwritten by its next trace. Raises SnapshotMismatch
-        where the shard does not do what the snapshot says.
+    def replay(
+        self, snapshot: Snapshot, take: Callable[[Family, NDArray[np.void]], None] | None = None
+    ) -> NDArray[np.void]:
+        """
+        Emulates a snapshot's shard and returns its boundary, (m,) BOUNDARY.
+
+        take: given all events, some thousands at a time, each family's in the order of execution; those of a precompile
+        all at once. They lie in this tracer's own buffers: the next ones overwrite them. Without it no events are made.
+        Raises SnapshotMismatch where the shard does not do what the snapshot says; events may have been given by then,
+        but never more of a family than the snapshot says.
         """
         shard = snapshot.shard
         counts = np.array([shard.families[family] for family in Family], dtype=np.int64)
-        sizes = np.array([EVENT[family].itemsize // 8 for family in Family], dtype=np.int64)
-        ends = np.cumsum(counts * sizes)
-        words = self._event_words(int(ends[-1]))
-        starts = ends - counts * sizes
+        counts[: Family.ECALL + 1] = 0
+        ends = np.cumsum(counts * _EVENT_WORDS)
+        starts = ends - counts * _EVENT_WORDS
+        events = self._room_for_precompiles(int(ends[-1]))
 
         cells = np.zeros(fast.CELL_COUNT, dtype=np.uint64)
         registers = cells[:REGISTER_COUNT]
@@ -391,84 +417,87 @@ class Tracer:
         cursor[:] = starts
         cells[fast.LEFT : fast.LEFT + FAMILY_COUNT] = ends
         cells[fast.PC] = shard.start_pc
-        cells[fast.CLK_LIMIT] = shard.end_clk
 
-        address = snapshot.address
-        self._memory[address] = snapshot.first_value
-        self._last_touch[address] = fast.UNTOUCHED
-        try:
-            # As in the emulator: words wrap.
-            with np.errstate(over="ignore"):
-                reason = fast.trace(
-                    self._program.packed, np.uint64(self._program.text_start), cells, self._memory, self._io,
-                    *self._unused, self._last_touch, words,
+        left = np.array([shard.families[family] for family in _STEP_FAMILIES], dtype=np.int64)
+        boundary = np.zeros(shard.boundary_rows, dtype=BOUNDARY)
+        touched = np.flatnonzero(snapshot.register_is_touched)
+        register_rows, memory_rows = boundary[: len(touched)], boundary[len(touched) :].view(np.uint64).reshape(-1, 4)
+        # As in the emulator: words wrap.
+        with np.errstate(over="ignore"):
+            fast.lay_out(snapshot.address, snapshot.first_value, self._memory, self._last_touch)
+            try:
+                reason, clk = fast.BUDGET_SPENT, 0
+                while reason == fast.BUDGET_SPENT and clk < shard.end_clk:
+                    begin, limit = clk, min(clk + STEP_TICKS * self._piece_steps, shard.end_clk)
+                    cells[fast.CLK_LIMIT], cells[fast.HIGH] = limit, self._high_start
+                    reason = fast.trace(
+                        self._program.packed, np.uint64(self._program.text_start), cells, self._memory, self._io,
+                        *self._unused, self._last_touch, self._log, events,
+                    )  # fmt: skip
+                    clk = int(cells[fast.CLK])
+                    if reason not in (fast.BUDGET_SPENT, fast.HALTED) or (reason == fast.BUDGET_SPENT and clk < limit):
+                        break
+                    if take is not None:
+                        self._give(begin, clk, left, take)
+            finally:
+                untouched = fast.clear_away(
+                    snapshot.address, snapshot.first_value, snapshot.previous_shard, self._memory, self._last_touch,
+                    memory_rows,
                 )  # fmt: skip
-            times = self._last_touch[address]
-        finally:
-            self._last_touch[address] = 0
-        is_full = bool((cursor == ends).all())
-        self._check(snapshot, reason, cells, is_full, times, last_access)
-
-        events = {
-            family: words[starts[family] : starts[family] + counts[family] * sizes[family]].view(EVENT[family])
-            for family in Family
-        }
-        for rows in events.values():
-            rows.flags.writeable = False
-        return ShardTrace(shard, events, self._boundary(snapshot, registers, last_access, times))
-
-    def _event_words(self, count: int) -> NDArray[np.uint64]:
-        # A fresh buffer per shard would cost more in page faults than the emulation itself.
-        if len(self._buffer) < count:
-            self._buffer = np.empty(0, dtype=np.uint64)
-            self._buffer = sparse_array(count + count // 8, np.uint64, is_dense=True)
-        return self._buffer[:count]
-
-    def _check(
-        self,
-        snapshot: Snapshot,
-        reason: int,
-        cells: NDArray[np.uint64],
-        is_full: bool,
-        times: NDArray[np.uint32],
-        last_access: NDArray[np.uint64],
-    ) -> None:
-        shard = snapshot.shard
-        expected = fast.HALTED if shard.is_last else fast.BUDGET_SPENT
         is_same = (
-            reason == expected
-            and int(cells[fast.CLK]) == shard.end_clk
+            reason == (fast.HALTED if shard.is_last else fast.BUDGET_SPENT)
+            and clk == shard.end_clk
             and (shard.is_last or int(cells[fast.PC]) == shard.end_pc)
-            and is_full
-            and bool((times > fast.UNTOUCHED).all())
+            and bool((cursor == ends).all())
+            and (take is None or not left.any())
+            and untouched == 0
             and bool(((last_access != 0xFFFF_FFFF) == snapshot.register_is_touched).all())
         )
         if not is_same:
             raise SnapshotMismatch(f"shard {shard.index} did not repeat what its snapshot says")
 
-    def _boundary(
-        self,
-        snapshot: Snapshot,
-        registers: NDArray[np.uint64],
-        last_access: NDArray[np.uint64],
-        times: NDArray[np.uint32],
-    ) -> NDArray[np.void]:
-        touched = np.flatnonzero(snapshot.register_is_touched)
-        boundary = np.zeros(snapshot.shard.boundary_rows, dtype=BOUNDARY)
-        register_rows, memory_rows = boundary[: len(touched)], boundary[len(touched) :]
         register_rows["space"] = REGISTER_SPACE
         register_rows["address"] = touched
         register_rows["previous_shard"] = snapshot.register_previous[touched]
         register_rows["last_clk"] = last_access[touched]
         register_rows["first_value"] = snapshot.registers[touched]
         register_rows["final_value"] = registers[touched]
-        memory_rows["space"] = MEMORY_SPACE
-        memory_rows["address"] = snapshot.address
-        memory_rows["previous_shard"] = snapshot.previous_shard
-        memory_rows["last_clk"] = times - np.uint32(2)
-        memory_rows["first_value"] = snapshot.first_value
-        memory_rows["final_value"] = self._memory[snapshot.address]
+        if take is not None:
+            for family in PRECOMPILE_EVENT:
+                if counts[family]:
+                    rows = events[starts[family] : ends[family]].view(EVENT[family])
+                    rows.flags.writeable = False
+                    take(family, rows)
         return boundary
+
+    def _give(
+        self, begin: int, end: int, left: NDArray[np.int64], take: Callable[[Family, NDArray[np.void]], None]
+    ) -> None:
+        """
+        Hands on the events of the steps that the log holds: the first begins at time `begin`, the last ends at `end`.
+
+        left: how many events of each family may still come; counted down.
+        """
+        cursor = self._event_starts.copy()
+        fast.sort_log(
+            self._log, np.uint64(self._high_start), np.uint64(begin), np.uint64(end), self._program.packed,
+            np.uint64(self._program.text_start), cursor, self._events,
+        )  # fmt: skip
+        left -= (cursor - self._event_starts)[:-1].astype(np.int64) // _EVENT_WORDS[: len(_STEP_FAMILIES)]
+        if (left < 0).any():
+            raise SnapshotMismatch("the shard has more steps of a family than its snapshot says")
+        for family in _STEP_FAMILIES:
+            if cursor[family] > self._event_starts[family]:
+                rows = self._events[self._event_starts[family] : cursor[family]].view(EVENT[family])
+                rows.flags.writeable = False
+                take(family, rows)
+
+    def _room_for_precompiles(self, words: int) -> NDArray[np.uint64]:
+        # A fresh buffer per shard would cost more in page faults than the emulation itself.
+        if len(self._precompile_events) < words:
+            self._precompile_events = np.zeros(0, dtype=np.uint64)
+            self._precompile_events = sparse_array(words + words // 8, np.uint64, is_dense=True)
+        return self._precompile_events[:words]
 
 
 def trace_shard(program: Program, snapshot: Snapshot) -> ShardTrace:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +302,34 @@ def test_shards_can_be_traced_alone_and_in_any_order(planned: tuple[Program, Sha
     for index in [5, 2, 2, len(plan.shards), 1]:
         trace = tracer.trace(plan.snapshot(index))
         assert all(np.array_equal(rows, in_order[index][family]) for family, rows in trace.events.items())
+
+
+@pytest.mark.parametrize("piece_steps", [2, 3, 50])
+def test_pieces_make_the_whole(planned: tuple[Program, ShardPlan], piece_steps: int) -> None:
+    """However many steps are logged at a time, ecalls at the end of a piece included; and no events change no boundary."""
+    program, plan = planned
+    tracer = Tracer(program, piece_steps)
+    for _, whole in traces_of(program, plan):
+        snapshot = plan.snapshot(whole.shard.index)
+        trace = tracer.trace(snapshot)
+        assert all(np.array_equal(rows, whole.events[family]) for family, rows in trace.events.items())
+        assert np.array_equal(trace.boundary, whole.boundary)
+        assert np.array_equal(tracer.replay(snapshot), whole.boundary)
+
+
+def test_more_steps_than_a_snapshot_says_are_never_given(planned: tuple[Program, ShardPlan]) -> None:
+    program, plan = planned
+    good = plan.snapshot(3)
+    for family in (Family.ADD, Family.LOAD_DOUBLE):
+        families = {**good.shard.families, family: good.shard.families[family] - 1}
+        given = dict.fromkeys(Family, 0)
+
+        def take(family: Family, events: np.ndarray, given: dict[Family, int] = given) -> None:
+            given[family] += len(events)
+
+        with pytest.raises(SnapshotMismatch):
+            Tracer(program, 2).replay(replace(good, shard=replace(good.shard, families=families)), take)
+        assert all(given[family] <= families[family] for family in Family)
 
 
 def test_plans_are_deterministic(tmp_path: Path) -> None:
