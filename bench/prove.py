@@ -34,10 +34,10 @@ from zkvm.chips import boundary, memory_image
 from zkvm.isa.instructions import Family
 from zkvm.machine import memory_map
 from zkvm.machine.events import MEMORY_SPACE
-from zkvm.machine.shards import ShardPlan, plan_shards
+from zkvm.machine.shards import ShardPlan
 from zkvm.machine_air import CHIPS, FAMILY_CHIPS, GROUPS, MEMORY_KIND, PROGRAM_CHIPS, TABLE_CHIPS
 from zkvm.protocol.machine import ShardHeader
-from zkvm.prover import ShardShape, proof_facts
+from zkvm.prover import ShardShape, plan_run, proof_facts
 from zkvm.trace import ProgramTables, RunTrace
 
 PHASES = ("boundary", "main", "auxiliary", "quotient")
@@ -278,7 +278,7 @@ def measure(guest: str, private_input: str | None, memory: str, shard_rows: int 
         counts = head.statement.shard_counts
         program = load_guest(guest)
         shape = ShardShape(shard_rows) if shard_rows else ShardShape.for_memory(_size(memory))
-        plan = plan_shards(program, _input_bytes(guest, private_input), shape.limits(), Path(folder))
+        plan = plan_run(program, _input_bytes(guest, private_input), shape, Path(folder))
         cells = cells_of(head.headers, plan, RunTrace(ProgramTables(program), plan, b""))
         return Result(
             guest, private_input or "", memory, is_cold, int(plan.result.steps), counts[0], counts[1], cells.by_phase, cells.tables, cells.fill,

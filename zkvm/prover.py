@@ -17,15 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from zkvm.air.backends.parameters import parameters as parameters_of
+from zkvm.air.chip import Chip
 from zkvm.air.expression import Phase
-from zkvm.chips import program, program_image
+from zkvm.chips import boundary, program, program_image
+from zkvm.cuts import Matrix, best_cuts
 from zkvm.isa.instructions import Family
 from zkvm.kernels.policy import HAVE_NUMBA
 from zkvm.kernels.reference.poseidon2 import Digest
 from zkvm.machine.elf import Program
 from zkvm.machine.emulator import Limits, RunResult
-from zkvm.machine.shards import Shard, ShardLimits, plan_shards
-from zkvm.machine_air import GROUPS, TABLE_CHIPS, TABLES_ROOT, riscv_machine
+from zkvm.machine.events import ECALL_TICKS, STEP_TICKS
+from zkvm.machine.shards import Shard, ShardLimits, ShardPlan, plan_shards, survey
+from zkvm.machine_air import FAMILY_CHIPS, GROUPS, TABLE_CHIPS, TABLES_ROOT, riscv_machine
 from zkvm.protocol.arithmetic import Arithmetic, Plain
 from zkvm.protocol.checks import Checks
 from zkvm.protocol.errors import ProverError, Refusal
@@ -35,17 +39,20 @@ from zkvm.protocol.plan import check_shape, messages_weight, shapes_of
 from zkvm.protocol.proof import Head, ProofReader
 from zkvm.protocol.security import Report
 from zkvm.protocol.verify import Accepted, ShardPlans, security_reports, verify
-from zkvm.trace import ProgramTables, RunTrace, table_records
+from zkvm.trace import TABLE_LOG_HEIGHTS, ProgramTables, RunTrace, table_records
 
 DEFAULT_MEMORY: Final = 8 << 30
 
-BYTES_PER_ROW: Final = 9000
-"""Peak memory of proving a shard, by row of its tallest instruction chip: some 700 cells of all chips at 12 to 13 bytes; bench/prove.py measures it."""
+BYTES_PER_CELL: Final = 10
+"""Peak memory of proving a shard, by committed cell: its extension takes 8 bytes; bench/prove.py measures it."""
 
 FIXED_BYTES: Final = 1 << 30
 """Interpreter, compiled kernels, fixed tables and their extensions."""
 
-LEAST_MEMORY: Final = FIXED_BYTES + 2 * BYTES_PER_ROW * (1 << 14)
+LEAST_CELLS: Final = 32 << 20
+"""A shard of less is nearly all tables."""
+
+LEAST_MEMORY: Final = FIXED_BYTES + BYTES_PER_CELL * LEAST_CELLS
 """What the smallest shape takes."""
 
 PARAMETERS: Final = Parameters()
@@ -65,25 +72,74 @@ class ShardShape:
     """
     How large shards may be.
 
-    log_rows: of the tallest instruction chip; every other family is cut at the same height, so a shard has at most a few times as many steps.
+    log_rows: of every chip; rows of a chip as wide as a permutation's count for more. cells: committed cells, padding and tables included; None = whatever the
+    rows allow.
     """
 
     log_rows: int
+    cells: int | None = None
 
     @classmethod
     def for_memory(cls, memory_bytes: int) -> "ShardShape":
-        """The largest shape that fits, between 2^14 and 2^21 rows."""
-        rows = max(memory_bytes - FIXED_BYTES, 0) // BYTES_PER_ROW
-        return cls(min(21, max(14, rows.bit_length() - 1)))
+        """The largest shape that fits, 2^21 rows at most."""
+        cells = max(LEAST_CELLS, (memory_bytes - FIXED_BYTES) // BYTES_PER_CELL)
+        return cls(min(21, max(14, (cells // _CELLS_PER_TALLEST_ROW).bit_length() - 1)), cells)
 
-    def limits(self) -> ShardLimits:
-        """What the planner is told."""
+    @property
+    def most_rows(self) -> dict[Family, int]:
+        """Events of a shard, by family."""
         rows = dict.fromkeys(Family, 1 << self.log_rows)
         for family, group in GROUPS.items():
             # A group's chip is wide: its cells, not its rows, take the place of an instruction chip's.
             wide = max(1, group.chip.widths[Phase.MAIN] // 128)
             rows[family] = max(1, (1 << self.log_rows) // wide // group.rows_per_call)
-        return ShardLimits(rows=rows, boundary_rows=max(1 << 12, 1 << self.log_rows))
+        return rows
+
+    @property
+    def boundary_rows(self) -> int:
+        """Addresses that a shard may touch; their cells are kept out of what is cut by."""
+        if self.cells is None:
+            return max(1 << 12, 1 << self.log_rows)
+        share = self.cells // 10 // parameters_of(boundary.CHIP).cells_per_row
+        return 1 << max(12, share.bit_length() - 1)
+
+
+_CELLS_PER_TALLEST_ROW: Final = 400
+"""A shard has at least about so many cells for each row of its tallest chip."""
+
+
+def plan_run(
+    loaded: Program,
+    private_input: bytes,
+    shape: ShardShape,
+    folder: Path,
+    limits: Limits | None = None,
+    on_shard: Callable[[Shard], None] | None = None,
+) -> ShardPlan:
+    """
+    A run in shards of the fewest cells that `shape` allows; snapshots and the image are written into `folder`. Raises as plan_shards does.
+
+    Source: docs/specs/shard-cuts.md.
+    """
+    def cells_per_row(chip: Chip) -> int:
+        return parameters_of(chip).cells_per_row
+
+    matrices = [Matrix(family, 1, cells_per_row(chip)) for family, chip in FAMILY_CHIPS.items()]
+    matrices += [Matrix(family, group.rows_per_call, cells_per_row(group.chip)) for family, group in GROUPS.items()]
+    tables = [*zip(TABLE_CHIPS, TABLE_LOG_HEIGHTS, strict=True), (program.CHIP, ProgramTables(loaded).log_heights[0])]
+    boundary_cells = shape.boundary_rows * cells_per_row(boundary.CHIP)
+    shard_limits = ShardLimits(rows=shape.most_rows, boundary_rows=shape.boundary_rows)
+    # Stretches are so short that a shard holds some dozens of them.
+    stretch = STEP_TICKS << min(14, max(6, shape.log_rows - 5))
+    cuts = best_cuts(
+        survey(loaded, private_input, stretch, limits),
+        matrices,
+        fixed_cells=sum(cells_per_row(chip) << height for chip, height in tables),
+        most_cells=float("inf") if shape.cells is None else shape.cells - boundary_cells,
+        most_rows=shape.most_rows,
+        most_ticks=shard_limits.clk - 2 * ECALL_TICKS,
+    )
+    return plan_shards(loaded, private_input, shard_limits, folder, limits, on_shard=on_shard, cuts=cuts)
 
 
 @functools.cache
@@ -164,7 +220,7 @@ def prove_program(
     clear_output(output)
     report = progress or (lambda phase, shard, count: None)
     shape = shape or ShardShape.for_memory(memory_bytes)
-    identity = hashlib.sha256(b"%d:" % shape.log_rows + loaded.digest + hashlib.sha256(private_input).digest()).digest()
+    identity = hashlib.sha256(b"%d:%d:" % (shape.log_rows, shape.cells or 0) + loaded.digest + hashlib.sha256(private_input).digest()).digest()
     work = work_root()
     # Two processes that prove the same run would write and remove the same records; the folder's name makes them meet.
     name = identity.hex()[:32] if resume else os.urandom(16).hex()
@@ -176,7 +232,7 @@ def prove_program(
         def on_shard(shard: Shard) -> None:
             report("execute", shard.index, 0)
 
-        plan = plan_shards(loaded, private_input, shape.limits(), folder, limits, on_shard=on_shard)
+        plan = plan_run(loaded, private_input, shape, folder, limits, on_shard)
         if plan.result.exit_code:
             raise RunFailedError(plan.result)
         run = RunTrace(ProgramTables(loaded), plan, identity)
@@ -198,7 +254,7 @@ def check_program(
     fixed = {chip.name: table_records(chip) for chip in TABLE_CHIPS}
     fixed |= {program.CHIP.name: tables.instructions(), program_image.CHIP.name: tables.image()}
     with tempfile.TemporaryDirectory(prefix="blockproof-") as folder:
-        plan = plan_shards(loaded, private_input, shape.limits(), Path(folder), limits)
+        plan = plan_run(loaded, private_input, shape, Path(folder), limits)
         run = RunTrace(tables, plan, b"")
         machine = the_machine()
         everywhere, extra = [], []

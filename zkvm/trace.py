@@ -34,6 +34,9 @@ from zkvm.protocol.parameters import MINIMUM_LOG_HEIGHT
 MEMORY_SHARD_ROWS: Final = 1 << 20
 """Addresses of one memory shard."""
 
+TABLE_LOG_HEIGHTS: Final = (17, 16)
+"""Of the machine's own tables, TABLE_CHIPS."""
+
 BYTE_USERS: Final = {chip.name for chip in CHIPS if chip is not byte.CHIP and any(m.bus is BYTE for m in chip.messages)}
 """The chips whose shards need the byte table."""
 
@@ -183,7 +186,7 @@ class RunTrace:
     def outlines(self) -> tuple[ShardOutline, ...]:
         """All shards in the order of the proof."""
         program_height, image_height = self.tables.log_heights
-        table_heights = {chip.name: height for chip, height in zip(TABLE_CHIPS, (17, 16), strict=True)}
+        table_heights = {chip.name: height for chip, height in zip(TABLE_CHIPS, TABLE_LOG_HEIGHTS, strict=True)}
         outlines = []
         for shard in self.plan.shards:
             heights = {FAMILY_CHIPS[family].name: log_height(rows) for family, rows in shard.families.items() if rows}

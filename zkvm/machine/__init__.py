@@ -13,8 +13,10 @@ from zkvm.machine.shards import (
     ShardPlan,
     ShardTrace,
     Snapshot,
+    Survey,
     Tracer,
     plan_shards,
+    survey,
     trace_shard,
 )
 from zkvm.machine.syscalls import Syscall
@@ -30,11 +32,13 @@ __all__ = [
     "ShardPlan",
     "ShardTrace",
     "Snapshot",
+    "Survey",
     "Symbol",
     "Syscall",
     "Tracer",
     "load_elf",
     "plan_shards",
     "run",
+    "survey",
     "trace_shard",
 ]

@@ -11,7 +11,8 @@ Both passes are pure functions of the program, the input and the shard limits.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -199,6 +200,33 @@ class Snapshot:
         return Snapshot(Shard(index, start_pc, end_pc, end_clk, families, boundary_rows), **arrays)
 
 
+@dataclass(frozen=True)
+class Survey:
+    """
+    What every stretch of a run needs.
+
+    times: (n,) int64, ascending: times of the run, each the end of a step, the last the end of the run. Time goes on from
+    shard to shard here. rows: (n, FAMILY_COUNT) int64, each family's rows from the start of the run until then.
+    """
+
+    times: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def survey(program: Program, private_input: bytes, stretch: int, limits: Limits | None = None) -> Survey:
+    """Runs a program once and notes what it needs, every `stretch` ticks or a few more. Raises as `run` does."""
+    emulator = Emulator(program, private_input, limits or Limits())
+    times, rows = [], []
+    has_halted = False
+    with emulator.debug_on_error():
+        while not has_halted:
+            emulator.clk_limit = int(emulator.cells[fast.CLK]) + stretch
+            has_halted = emulator.advance()
+            times.append(int(emulator.cells[fast.CLK]))
+            rows.append(emulator.rows())
+    return Survey(np.array(times, dtype=np.int64), np.array(rows, dtype=np.int64))
+
+
 def plan_shards(
     program: Program,
     private_input: bytes,
@@ -207,17 +235,18 @@ def plan_shards(
     limits: Limits | None = None,
     on_debug: Callable[[bytes], None] | None = None,
     on_shard: Callable[[Shard], None] | None = None,
+    cuts: Sequence[int] = (),
 ) -> ShardPlan:
     """
     Runs a program once and writes snapshots and the memory image into an existing folder.
 
-    on_shard: called as each shard's snapshot lies on disk. Memory beyond the guest's own does not grow with the
+    cuts: times of the run, ascending, at which a shard ends, beside where a limit ends it; see `Survey`. on_shard: called as each shard's snapshot lies on disk. Memory beyond the guest's own does not grow with the
     length of the run. Raises as `run` does, and ShardCountLimitReached after 65,535 shards.
     """
     # The boundary holds the registers as well.
     touch_limit = shard_limits.boundary_rows - REGISTER_COUNT
     emulator = Emulator(program, private_input, limits or Limits(), on_debug, touch_limit)
-    planner = _Planner(emulator, shard_limits, folder)
+    planner = _Planner(emulator, shard_limits, folder, cuts)
     shards = []
     with emulator.debug_on_error():
         has_halted = False
@@ -235,15 +264,17 @@ def plan_shards(
 class _Planner:
     """The first pass' bookkeeping around an emulator."""
 
-    def __init__(self, emulator: Emulator, limits: ShardLimits, folder: Path) -> None:
+    def __init__(self, emulator: Emulator, limits: ShardLimits, folder: Path, cuts: Sequence[int]) -> None:
         self._emulator = emulator
+        self._cuts = deque(cuts)
+        self._elapsed = 0
         self._folder = folder
         self._index = 0
         for family, count in limits.rows.items():
             emulator.budget[family] = count
         emulator.flow_before = np.zeros_like(emulator.flow)
         # An ecall that begins just below this ends below the limit.
-        emulator.clk_limit = limits.clk - ECALL_TICKS
+        self._clk_limit = limits.clk - ECALL_TICKS
         self._register_previous = np.zeros(REGISTER_COUNT, dtype=np.uint32)
         self._start_registers = np.zeros(REGISTER_COUNT, dtype=np.uint64)
         self._start_pc = 0
@@ -253,6 +284,9 @@ class _Planner:
         self._index += 1
         if self._index > SHARD_COUNT_LIMIT:
             raise ShardCountLimitReached(f"the run does not fit {SHARD_COUNT_LIMIT} shards of this size")
+        while self._cuts and self._cuts[0] <= self._elapsed:
+            self._cuts.popleft()
+        emulator.clk_limit = min(self._clk_limit, self._cuts[0] - self._elapsed) if self._cuts else self._clk_limit
         emulator.cells[fast.SHARD] = self._index
         emulator.cells[fast.CLK] = 0
         emulator.cells[fast.TOUCHED] = 0
@@ -292,6 +326,7 @@ class _Planner:
         )
         snapshot.save(snapshot_path(self._folder, self._index))
         self._register_previous[is_touched] = self._index
+        self._elapsed += shard.end_clk
         # From here on, the emulator's totals hold this shard.
         emulator.rows_before += rows
         emulator.left[:] = emulator.budget
@@ -511,8 +546,10 @@ __all__ = [
     "ShardPlan",
     "ShardTrace",
     "Snapshot",
+    "Survey",
     "Tracer",
     "plan_shards",
     "snapshot_path",
+    "survey",
     "trace_shard",
 ]
