@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zkvm.kernels.policy import HAVE_NUMBA, kernel
-from zkvm.machine.precompiles import KECCAK_ROUND_CONSTANTS, SHA256_ROUND_CONSTANTS
+from zkvm.machine.precompiles import KECCAK_ROUND_CONSTANTS, SECP256K1_PRIME, SHA256_ROUND_CONSTANTS
 
 RESULT: Final = 32
 IO_WORDS: Final = 160
@@ -25,6 +25,9 @@ _U32 = np.uint64(32)
 _U64 = np.uint64(64)
 _LOW32 = np.uint64(0xFFFF_FFFF)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+_LIMB_BITS = 62
+_LOW_LIMB = np.uint64(2**_LIMB_BITS - 1)
 
 if HAVE_NUMBA:
     from llvmlite import ir
@@ -45,12 +48,56 @@ if HAVE_NUMBA:
 
         return pair(types.uint64, types.uint64, types.uint64, types.uint64), generate
 
+    @intrinsic
+    def combine_limbs(typing_context: Any, u: Any, a: Any, v: Any, b: Any, s: Any, p: Any, carry: Any) -> Any:
+        """
+        (carry, limb) where 2^62 carry + limb = u a + v b + s p + carry and 0 <= limb < 2^62.
+
+        All uint64 in two's complement; the sum between -2^125 and 2^125.
+        """
+        pair = types.UniTuple(types.uint64, 2)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            wide, word = ir.IntType(128), ir.IntType(64)
+            u, a, v, b, s, p, carry = (builder.sext(argument, wide) for argument in arguments)
+            total = builder.add(builder.mul(u, a), builder.mul(v, b))
+            total = builder.add(builder.add(total, builder.mul(s, p)), carry)
+            carry = builder.trunc(builder.ashr(total, ir.Constant(wide, _LIMB_BITS)), word)
+            limb = builder.and_(builder.trunc(total, word), ir.Constant(word, int(_LOW_LIMB)))
+            return context.make_tuple(builder, pair, (carry, limb))
+
+        return pair(*[types.uint64] * 7), generate
+
+    @intrinsic
+    def trailing_zeros(typing_context: Any, word: Any) -> Any:
+        """How many zeros stand below the lowest one of a uint64 that is not 0; int64."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            # The flag says that 0 needs no answer.
+            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.uint64), generate
+
 else:
 
     def multiply_add(a: Any, b: Any, c: Any, d: Any) -> Any:
         """(high, low) words of a * b + c + d, which never exceeds 2^128 - 1; all uint64."""
         total = int(a) * int(b) + int(c) + int(d)
         return np.uint64(total >> 64), np.uint64(total & 0xFFFF_FFFF_FFFF_FFFF)
+
+    def combine_limbs(u: Any, a: Any, v: Any, b: Any, s: Any, p: Any, carry: Any) -> Any:
+        """
+        (carry, limb) where 2^62 carry + limb = u a + v b + s p + carry and 0 <= limb < 2^62.
+
+        All uint64 in two's complement; the sum between -2^125 and 2^125.
+        """
+        u, a, v, b, s, p, carry = (int(np.int64(word)) for word in (u, a, v, b, s, p, carry))
+        total = u * a + v * b + s * p + carry
+        return np.uint64(total >> _LIMB_BITS & 0xFFFF_FFFF_FFFF_FFFF), np.uint64(total & int(_LOW_LIMB))
+
+    def trailing_zeros(word: Any) -> Any:
+        """How many zeros stand below the lowest one of a uint64 that is not 0; int64."""
+        return np.int64((int(word) & -int(word)).bit_length() - 1)
 
 
 @kernel(inline=True)
@@ -212,19 +259,6 @@ _P0 = np.uint64(2**64 - 2**32 - 977)
 
 
 @kernel(inline=True)
-def _reduce_once(r0, r1, r2, r3, overflow):
-    """r + 2^256 overflow, below 2p, brought below p."""
-    above = overflow | np.uint64((r3 == _ALL) & (r2 == _ALL) & (r1 == _ALL) & (r0 >= _P0))
-    # Subtracting p is adding 2^256 - p and dropping the carry out.
-    carry, r0 = multiply_add(above, _FOLD, r0, _U0)
-    r1 = r1 + carry
-    carry = np.uint64(r1 < carry)
-    r2 = r2 + carry
-    carry = np.uint64(r2 < carry)
-    return r0, r1, r2, r3 + carry
-
-
-@kernel(inline=True)
 def _field_multiply(a0, a1, a2, a3, b0, b1, b2, b3):
     """a * b mod p; operands below p, result below p."""
     c, t0 = multiply_add(a0, b0, _U0, _U0)
@@ -255,8 +289,15 @@ def _field_multiply(a0, a1, a2, a3, b0, b1, b2, b3):
     c = np.uint64(r2 < c)
     r3 = r3 + c
     c = np.uint64(r3 < c)
-    # With the carry, r + 2^256 c is below 2^256 + 2^67: one subtraction of p is enough.
-    return _reduce_once(r0, r1, r2, r3, c)
+    # With the carry, r + 2^256 c is below 2^256 + 2^67: one subtraction of p is enough. Subtracting p is adding
+    # 2^256 - p and dropping the carry out.
+    c |= np.uint64((r3 == _ALL) & (r2 == _ALL) & (r1 == _ALL) & (r0 >= _P0))
+    c, r0 = multiply_add(c, _FOLD, r0, _U0)
+    r1 = r1 + c
+    c = np.uint64(r1 < c)
+    r2 = r2 + c
+    c = np.uint64(r2 < c)
+    return r0, r1, r2, r3 + c
 
 
 @kernel
@@ -281,49 +322,160 @@ def _field_subtract(a0, a1, a2, a3, b0, b1, b2, b3):
     return s0, s1, s2, r3 - borrow
 
 
-# A curve operation is a list of steps on elements in `io`: (kind, out, a, b, count), the first four naming positions.
-# One short loop runs them all; compiled one by one, the same steps would take seconds to compile.
-_SUBTRACT, _MULTIPLY = 0, 1
+# Their inverses come from division steps. On odd f and any g, from delta = 1 on, a step is
+#     (delta, f, g) -> (1 - delta, g, (g - f) / 2)               if delta > 0 and g is odd,
+#     (delta, f, g) -> (1 + delta, f, (g + (g mod 2) f) / 2)     otherwise.
+# It keeps gcd(f, g), up to its sign, and ends in g = 0. The lowest 62 bits of f and g decide the next 62 steps, which
+# are linear: they are taken on words, and then applied to the numbers as one matrix. How long that takes depends on
+# the numbers; nothing here is secret.
+# Source: Bernstein and Yang, Fast constant-time gcd computation and modular inversion, 2019.
+#
+# f, g and what goes with them are five limbs in `io`, of 62 bits each but for the last, least significant first. Limbs
+# and matrices are signed: words in two's complement.
+
+_LIMBS = 5
+
+_BATCHES = 12
+"""
+After these many batches of 62 steps g = 0. Numbers below 2^d take at most floor((49 d + 57) / 17) steps where d >= 46
+(section 11 of the source): with d = 256, 741 steps. Nine batches are the rule, ten are rare.
+"""
+
+_U2 = np.uint64(2)
+
+_PRIME_LIMBS = np.array([2**64 - 2**32 - 977, 0, 0, 0, 2**8], dtype=np.uint64)
+"""The prime as 2^256 - FOLD, so that most limbs are 0: the first is negative."""
+
+_PRIME_INVERSE = np.uint64(pow(SECP256K1_PRIME, -1, 2**_LIMB_BITS))
+"""1 / p mod 2^62."""
 
 
-def _multiply(out: int, a: int, b: int, count: int = 0) -> tuple[int, int, int, int, int]:
-    """out = a^(2^count) * b."""
-    return _MULTIPLY, out, a, b, count
+@kernel(inline=True)
+def _sign(word):
+    """All ones for a negative word, else 0."""
+    return np.uint64(np.int64(word) >> np.int64(63))
 
 
-def _subtract(out: int, a: int, b: int) -> tuple[int, int, int, int, int]:
+@kernel
+def _division_steps(delta, f, g):
+    """
+    Takes 62 steps. Returns delta after them and the matrix (u, v; q, r), signed words: 2^62 times the new f is
+    u f + v g, 2^62 times the new g is q f + r g. |u| + |v| and |q| + |r| are at most 2^62.
+
+    delta: int64. f, g: uint64, right in their lowest 62 bits; f is odd.
+    """
+    u, v, q, r = _U1, _U0, _U0, _U1
+    left = _LIMB_BITS
+    while True:
+        # While g is even, steps only halve it. f's row is doubled instead: all halving is left to the end.
+        zeros = trailing_zeros(g | _ALL << np.uint64(left))
+        g >>= np.uint64(zeros)
+        u <<= np.uint64(zeros)
+        v <<= np.uint64(zeros)
+        delta += zeros
+        left -= zeros
+        if left == 0:
+            return delta, u, v, q, r
+        if delta > 0:
+            # With f and g swapped like this, the step is one of the second kind.
+            delta = -delta
+            f, g = g, _U0 - f
+            u, q = q, _U0 - u
+            v, r = r, _U0 - v
+        # While delta <= 0, for 1 - delta steps, f stays: all that they add to g is one multiple of f, which clears as
+        # many bits of g. At most six here: f^2 = 1 mod 8, so f (f^2 - 2) is -1 / f mod 64. The next round takes those
+        # steps. One bit is cleared at least, so that the rounds end.
+        bits = _ALL >> np.uint64(64 - min(1 - delta, left))
+        multiple = f * (f * f - _U2) * g & np.uint64(63) & bits
+        g += f * multiple
+        q += u * multiple
+        r += v * multiple
+
+
+@kernel
+def _field_invert(io, out, a, prime):
+    """
+    out = 1 / a mod p, below p; a is below p and not 0. out and a name positions.
+
+    prime: _PRIME_LIMBS, as an argument because the compiler does not know its length then: it would write the long loop
+           over the limbs out, here and again in all that calls this, which costs more to compile than it gains.
+    Scratch: the twenty words from io[_D] on.
+    """
+    # Throughout, a d = f and a e = g mod p; f and g are from -p to p, d and e above -2p and below p.
+    for i in range(_LIMBS):
+        io[_D + i], io[_E + i], io[_F + i] = _U0, _U0, prime[i]
+    io[_E] = _U1
+    carry = _U0
+    for i in range(4):
+        io[_G + i] = (io[a + i] << np.uint64(2 * i) | carry) & _LOW_LIMB
+        carry = io[a + i] >> np.uint64(_LIMB_BITS - 2 * i)
+    io[_G + 4] = carry
+
+    # A bare 1 would be a type of its own, and compile the steps twice.
+    delta = np.int64(1)
+    for _ in range(_BATCHES):
+        delta, u, v, q, r = _division_steps(delta, io[_F], io[_G])
+        # s p and t p make u d + v e and q d + r e divisible by 2^62. First p is added to a negative d or e, so that
+        # both are between -p and p; then it is subtracted less than 2^62 times.
+        d_sign, e_sign = _sign(io[_D + 4]), _sign(io[_E + 4])
+        s = (u & d_sign) + (v & e_sign)
+        t = (q & d_sign) + (r & e_sign)
+        s -= (u * io[_D] + v * io[_E]) * _PRIME_INVERSE + s & _LOW_LIMB
+        t -= (q * io[_D] + r * io[_E]) * _PRIME_INVERSE + t & _LOW_LIMB
+        for x, y in ((_D, _E), (_F, _G)):
+            x_carry, y_carry = _U0, _U0
+            for i in range(len(prime)):
+                x_limb, y_limb = io[x + i], io[y + i]
+                x_carry, x_new = combine_limbs(u, x_limb, v, y_limb, s, prime[i], x_carry)
+                y_carry, y_new = combine_limbs(q, x_limb, r, y_limb, t, prime[i], y_carry)
+                # The lowest limb is 0, and dropping it divides.
+                if i > 0:
+                    io[x + i - 1], io[y + i - 1] = x_new, y_new
+            io[x + 4], io[y + 4] = x_carry, y_carry
+            # f and g need no p.
+            s, t = _U0, _U0
+        if io[_G] | io[_G + 1] | io[_G + 2] | io[_G + 3] | io[_G + 4] == _U0:
+            break
+
+    # f is 1 or -1 now, and d f the inverse, once p is added to d and then to d f where they are negative.
+    f = _sign(io[_F + 4]) | _U1
+    for _ in range(2):
+        s = f & _sign(io[_D + 4])
+        carry = _U0
+        for i in range(_LIMBS):
+            carry, io[_D + i] = combine_limbs(f, io[_D + i], s, prime[i], _U0, _U0, carry)
+        io[_D + 4] |= carry << np.uint64(_LIMB_BITS)
+        f = _U1
+    for i in range(4):
+        io[out + i] = io[_D + i] >> np.uint64(2 * i) | io[_D + i + 1] << np.uint64(_LIMB_BITS - 2 * i)
+
+
+# A curve operation is a list of steps on elements in `io`: (kind, out, a, b), the last three naming positions. One
+# short loop runs them all; compiled one by one, the same steps would take seconds to compile.
+_REQUIRE, _SUBTRACT, _MULTIPLY, _INVERT = 0, 1, 2, 3
+
+
+def _require(a: int) -> tuple[int, int, int, int]:
+    """There is a result only if a is below the prime."""
+    return _REQUIRE, a, a, a
+
+
+def _subtract(out: int, a: int, b: int) -> tuple[int, int, int, int]:
     """out = a - b."""
-    return _SUBTRACT, out, a, b, 0
+    return _SUBTRACT, out, a, b
 
 
-def _invert(out: int, a: int, free: int) -> list[tuple[int, int, int, int, int]]:
-    """
-    out = a^(p-2), the inverse of a != 0; uses five elements from `free` on, and `out` must not be among them or a.
-
-    p - 2 in binary is 223 ones, 0, 22 ones, 0000 1 0 11 0 1. Each run of ones comes from doubling shorter runs: with
-    x_k = a^(2^k - 1), x_(j+k) = x_j^(2^k) x_k.
-    """
-    x2, x3, x22, x44, x = range(free, free + 20, 4)
-    return [
-        _multiply(x2, a, a, 1),
-        _multiply(x3, x2, a, 1),
-        _multiply(x, x3, x3, 3),  # x_6
-        _multiply(x, x, x3, 3),  # x_9
-        _multiply(x, x, x2, 2),  # x_11
-        _multiply(x22, x, x, 11),
-        _multiply(x44, x22, x22, 22),
-        _multiply(x, x44, x44, 44),  # x_88
-        _multiply(x, x, x, 88),  # x_176
-        _multiply(x, x, x44, 44),  # x_220
-        _multiply(x, x, x3, 3),  # x_223
-        _multiply(x, x, x22, 23),
-        _multiply(x, x, a, 5),
-        _multiply(x, x, x2, 3),
-        _multiply(out, x, a, 2),
-    ]
+def _multiply(out: int, a: int, b: int) -> tuple[int, int, int, int]:
+    """out = a * b."""
+    return _MULTIPLY, out, a, b
 
 
-def _third_point(x1: int, y1: int, x2: int, slope: int, t: int) -> list[tuple[int, int, int, int, int]]:
+def _invert(out: int, a: int) -> tuple[int, int, int, int]:
+    """out = 1 / a; a is not 0."""
+    return _INVERT, out, a, a
+
+
+def _third_point(x1: int, y1: int, x2: int, slope: int, t: int) -> list[tuple[int, int, int, int]]:
     """RESULT = the point where the line through (x1, y1) with that slope meets the curve a third time, mirrored."""
     x3, y3 = RESULT, RESULT + 4
     return [
@@ -337,12 +489,14 @@ def _third_point(x1: int, y1: int, x2: int, slope: int, t: int) -> list[tuple[in
 
 
 _X1, _Y1, _X2, _Y2 = 0, 4, 8, 12
-_T, _S, _U, _FREE = _SCRATCH, _SCRATCH + 4, _SCRATCH + 8, _SCRATCH + 12
+_T, _S, _U = _SCRATCH, _SCRATCH + 4, _SCRATCH + 8
+_D, _E, _F, _G = range(_SCRATCH + 12, _SCRATCH + 12 + 4 * _LIMBS, _LIMBS)
 
 _ADD_STEPS = np.array(
     [
+        *map(_require, (_X1, _Y1, _X2, _Y2)),
         _subtract(_T, _X2, _X1),
-        *_invert(_S, _T, _FREE),
+        _invert(_S, _T),
         _subtract(_T, _Y2, _Y1),
         _multiply(_S, _T, _S),
         *_third_point(_X1, _Y1, _X2, _S, _T),
@@ -351,11 +505,12 @@ _ADD_STEPS = np.array(
 
 _DOUBLE_STEPS = np.array(
     [
+        *map(_require, (_X1, _Y1)),
         # Sums are differences of negatives: 2y = y - (0 - y), and 3x^2 likewise.
         _subtract(_U, _Y1, _Y1),
         _subtract(_T, _U, _Y1),
         _subtract(_T, _Y1, _T),
-        *_invert(_S, _T, _FREE),
+        _invert(_S, _T),
         _multiply(_T, _X1, _X1),
         _subtract(_U, _U, _T),
         _subtract(_T, _T, _U),
@@ -368,46 +523,40 @@ _DOUBLE_STEPS = np.array(
 
 @kernel
 def _run_field_steps(io, steps):
-    """Runs steps, (n, 5) int64 as above, on the elements in io."""
+    """Runs steps, (n, 4) int64 as above, on the elements in io. False, and no more steps, where one has no result."""
     for step in range(steps.shape[0]):
-        out, a, b = steps[step, 1], steps[step, 2], steps[step, 3]
-        r0, r1, r2, r3 = io[a], io[a + 1], io[a + 2], io[a + 3]
+        kind, out, a, b = steps[step, 0], steps[step, 1], steps[step, 2], steps[step, 3]
+        if kind == _INVERT:
+            _field_invert(io, out, a, _PRIME_LIMBS)
+            continue
+        a0, a1, a2, a3 = io[a], io[a + 1], io[a + 2], io[a + 3]
         b0, b1, b2, b3 = io[b], io[b + 1], io[b + 2], io[b + 3]
-        if steps[step, 0] == _SUBTRACT:
-            r0, r1, r2, r3 = _field_subtract(r0, r1, r2, r3, b0, b1, b2, b3)
+        if kind == _SUBTRACT:
+            r0, r1, r2, r3 = _field_subtract(a0, a1, a2, a3, b0, b1, b2, b3)
+        elif kind == _MULTIPLY:
+            r0, r1, r2, r3 = _field_multiply(a0, a1, a2, a3, b0, b1, b2, b3)
+        elif (a1 & a2 & a3) == _ALL and a0 >= _P0:
+            return False
         else:
-            for _ in range(steps[step, 4]):
-                r0, r1, r2, r3 = _field_multiply(r0, r1, r2, r3, r0, r1, r2, r3)
-            r0, r1, r2, r3 = _field_multiply(r0, r1, r2, r3, b0, b1, b2, b3)
+            continue
         io[out], io[out + 1], io[out + 2], io[out + 3] = r0, r1, r2, r3
-
-
-@kernel
-def _is_reduced(io, position):
-    """Whether the four words at io[position] are below the prime."""
-    all_ones = io[position + 1] & io[position + 2] & io[position + 3]
-    return not (all_ones == _ALL and io[position] >= _P0)
+    return True
 
 
 @kernel
 def secp256k1_add(io: NDArray[np.uint64]) -> bool:
     """P + Q of x_P, y_P, x_Q, y_Q at io[0:16]; 8 words of result. False unless reduced and x_P != x_Q."""
-    for position in range(0, 16, 4):
-        if not _is_reduced(io, position):
-            return False
     if io[0] == io[8] and io[1] == io[9] and io[2] == io[10] and io[3] == io[11]:
         return False
-    _run_field_steps(io, _ADD_STEPS)
-    return True
+    return _run_field_steps(io, _ADD_STEPS)
 
 
 @kernel
 def secp256k1_double(io: NDArray[np.uint64]) -> bool:
     """2P of x, y at io[0:8]; 8 words of result. False unless reduced and y != 0."""
-    if not (_is_reduced(io, 0) and _is_reduced(io, 4)) or (io[4] | io[5] | io[6] | io[7]) == _U0:
+    if (io[4] | io[5] | io[6] | io[7]) == _U0:
         return False
-    _run_field_steps(io, _DOUBLE_STEPS)
-    return True
+    return _run_field_steps(io, _DOUBLE_STEPS)
 
 
 # --- 256-bit integers ------------------------------------------------------------------------------------------------
