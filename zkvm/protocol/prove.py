@@ -478,7 +478,7 @@ class Prover:
         opened = []
         for opening in plan.openings:
             entry = plan.trees[opening.tree].entries[opening.entry]
-            matrix = _columns(matrices[opening.tree][opening.entry], opening.columns)
+            matrix, columns = _neighbours(matrices[opening.tree][opening.entry], opening.columns)
             at = next_point(point, entry.log_height) if opening.is_next else point
             opened += extension.evaluate_columns(
                 matrix,
@@ -487,6 +487,7 @@ class Prover:
                 row_step=1 << self.parameters.log_blowup,
                 inverses=inverses[entry.log_height, opening.is_next],
                 threads=self.threads,
+                columns=columns,
             )
         return opened
 
@@ -513,8 +514,8 @@ class Prover:
                     if (entry.log_height, opening.is_next) == (log_height, is_next):
                         spread = entry_coefficients(plan, coefficients, number)
                         weights = extension.from_elements([spread[column] for column in opening.columns])
-                        matrix = _columns(matrices[opening.tree][opening.entry], opening.columns)
-                        extension.combine_columns(matrix, weights, sums, self.threads)
+                        matrix, columns = _neighbours(matrices[opening.tree][opening.entry], opening.columns)
+                        extension.combine_columns(matrix, weights, sums, self.threads, columns)
                 extension.deep_quotient(
                     sums, claimed[log_height, is_next], inverses[log_height, is_next], word, self.threads
                 )
@@ -568,9 +569,12 @@ def _of_phase(plan: ShardPlan, phase: str, traces: Mapping[str, Matrices]) -> di
     return {entry.chip: traces[entry.chip][phase] for entry in plan.trees[plan.tree_index[phase]].entries}
 
 
-def _columns(matrix: np.ndarray, columns: Sequence[int]) -> np.ndarray:
-    """Some columns as a matrix; the matrix itself if they are all."""
-    return matrix if len(columns) == matrix.shape[1] else np.ascontiguousarray(matrix[:, list(columns)])
+def _neighbours(matrix: np.ndarray, columns: Sequence[int]) -> tuple[np.ndarray, range]:
+    """Ascending columns as a matrix and a range of its columns: of the matrix itself where they are neighbours."""
+    wanted = range(columns[0], columns[-1] + 1)
+    if tuple(wanted) == tuple(columns):
+        return matrix, wanted
+    return np.ascontiguousarray(matrix[:, list(columns)]), range(len(columns))
 
 
 def _rows(matrix: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -112,6 +112,28 @@ class TestNtt:
         assert canonical(fast_ntt.inverse_ntt(montgomery(values))) == coefficients
         assert canonical(fast_ntt.ntt(montgomery(coefficients))) == plain_ntt.ntt(coefficients) == values.tolist()
 
+    @pytest.mark.parametrize("height", [2, 4, 32, 128])
+    @pytest.mark.parametrize("width", [1, 5, 17])
+    @pytest.mark.parametrize("shift", [1, 3])
+    def test_split_extension(self, random, height, width, shift):
+        values = montgomery(words(random, height, width))
+        before = values.copy()
+        split = fast_ntt.split_extension(values, shift, threads=2)
+        assert canonical(split) == plain_ntt.split_extension(canonical(values), shift)
+        assert (values == before).all()
+
+    @pytest.mark.parametrize("log_height", [11, 13])
+    def test_halves_are_extended_and_make_the_whole(self, random, log_height):
+        """Taller than the quadratic twin takes: the halves are of low degree, and Q0 + x^n Q1 = Q on every row."""
+        n = 1 << (log_height - 1)
+        values = montgomery(words(random, 2 * n, 5))
+        split = fast_ntt.split_extension(values)
+        at_even_rows = np.ascontiguousarray(split[::2])
+        assert (fast_ntt.low_degree_extension(at_even_rows, 1, input_shift=3) == split).all()
+        low, high, whole = (np.array(canonical(m), dtype=object) for m in (split[:, :5], split[:, 5:], values))
+        powers = np.array([pow(3, n, PRIME), PRIME - pow(3, n, PRIME)] * n, dtype=object)
+        assert ((low + powers[:, None] * high - whole) % PRIME == 0).all()
+
     @pytest.mark.parametrize("log_height", [10, 11, 12, 13])
     @pytest.mark.parametrize("log_blowup", [0, 1, 3])
     @pytest.mark.parametrize("threads", [1, 2])
@@ -306,6 +328,10 @@ class TestExtension:
         assert fast_extension.evaluate_columns(form, point, shift, row_step) == plain
         inverses = fast_extension.domain_inverses(point, rows.bit_length() - 1, shift)
         assert fast_extension.evaluate_columns(form, point, shift, row_step, inverses) == plain
+        first = int(random.integers(shape[1] + 1))
+        for some in (range(first, shape[1]), range(first), range(first, first)):
+            found = fast_extension.evaluate_columns(form, point, shift, row_step, columns=some)
+            assert found == [plain[column] for column in some]
 
     def test_evaluation_is_the_same_from_trace_and_from_its_extension(self, random):
         trace = montgomery(words(random, 4096, 37))
@@ -323,6 +349,14 @@ class TestExtension:
             montgomery(matrix), fast_extension.from_elements(coefficients), fast_extension.from_elements(sums)
         )
         assert fast_extension.to_elements(fast) == plain_extension.combine_columns(matrix.tolist(), coefficients, sums)
+        first = int(random.integers(width + 1))
+        for some in (range(first, width), range(first)):
+            chosen = [coefficients[column] for column in some]
+            fast = fast_extension.combine_columns(
+                montgomery(matrix), fast_extension.from_elements(chosen), fast_extension.from_elements(sums), columns=some
+            )
+            cut = matrix[:, some.start : some.stop].tolist()
+            assert fast_extension.to_elements(fast) == plain_extension.combine_columns(cut, chosen, sums)
 
     def test_points_in_the_domain_are_refused(self):
         matrix = np.zeros((4, 1), dtype=np.uint32)
@@ -346,6 +380,9 @@ class TestExtension:
             lambda: fast_extension.deep_quotient(x, ONE, short, x),
             lambda: fast_extension.combine_columns(x, short, x),
             lambda: fast_extension.evaluate_columns(x, ONE, row_step=3),
+            lambda: fast_extension.evaluate_columns(x, ONE, columns=range(0, 2, 2)),
+            lambda: fast_extension.evaluate_columns(x, ONE, columns=range(x.shape[1] + 1)),
+            lambda: fast_extension.combine_columns(x, short, x, columns=range(-1, 1)),
             lambda: fast_extension.evaluate_columns(x, Extension((0, 1, 0, 0, 0)), inverses=short),
         ):
             with pytest.raises(KernelInputError):

@@ -212,12 +212,10 @@ def quotient_chunks(values: np.ndarray, threads: int | None = None) -> np.ndarra
     5..9.
 
     values: [2n, 5], Q on 3 <omega_2n>, natural order, Montgomery form.
-    On the rows of parity j, x^n = (-1)^j 3^n =: +-s, so Q is there a polynomial of degree below n: E_j = Q0 +- s Q1.
-    Interpolating both and extending them gives Q0 = (E_0 + E_1) / 2 and Q1 = (E_0 - E_1) / (2 s) on every row.
     """
-    from zkvm.air.backends import tape_fast
+    from zkvm.kernels.fast.ntt import split_extension
 
-    return tape_fast.quotient_chunks(values, threads)
+    return split_extension(values, threads=threads)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,6 @@ from zkvm.kernels.fast.extension_simd import (
     subtract_elements,
 )
 from zkvm.kernels.fast.montgomery import powers, to_montgomery
-from zkvm.kernels.fast.ntt import low_degree_extension
-from zkvm.kernels.fast.shapes import to_montgomery_scalar
 from zkvm.kernels.fast.simd import (
     LANES,
     add,
@@ -155,26 +153,6 @@ def quotient(
         _run_rows(*run.arguments(), _EXTENSION, False, groups, domain, flat, start, stop)
 
     run_chunks(work, row_count, CHUNK, threads)
-
-
-def quotient_chunks(values: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """[2n, 5] -> [2n, 10]; see tape.quotient_chunks. Twin: tape_reference.quotient_chunks."""
-    row_count = values.shape[0]
-    root = koala_bear.two_adic_generator(row_count.bit_length() - 1)
-    result = np.empty((row_count, 10), dtype=np.uint32)
-    for parity in range(2):
-        half = np.ascontiguousarray(values[parity::2])
-        shift = GENERATOR * pow(root, parity, PRIME) % PRIME
-        result[:, 5 * parity : 5 * parity + 5] = low_degree_extension(half, 1, input_shift=shift, threads=threads)
-    inverse_of_two = to_montgomery_scalar(koala_bear.inverse(2))
-    scale = to_montgomery_scalar(koala_bear.inverse(2 * pow(GENERATOR, row_count // 2, PRIME)))
-    flat = result.reshape(-1)
-
-    def work(start: int, stop: int) -> None:
-        _halves(flat, np.uint32(inverse_of_two), np.uint32(scale), start, stop)
-
-    run_chunks(work, row_count, CHUNK, threads)
-    return result
 
 
 _NOTHING = np.zeros(0, dtype=np.uint32)
@@ -607,13 +585,3 @@ def _accumulate_rows(matrix, width, column, first_value, mean, start, stop):
             total = matrix[at + k]
             matrix[at + k] = value[k]
             value[k] = subtract_scalar(add_scalar(value[k], total), mean[k])
-
-
-@kernel
-def _halves(matrix, inverse_of_two, scale, start, stop):
-    """Columns 0..4 and 5..9 of [rows, 10]: (a, b) become (a + b) / 2 and (a - b) * scale."""
-    for row in range(start, stop):
-        for k in range(5):
-            a, b = matrix[10 * row + k], matrix[10 * row + 5 + k]
-            matrix[10 * row + k] = multiply_scalar(add_scalar(a, b), inverse_of_two)
-            matrix[10 * row + 5 + k] = multiply_scalar(subtract_scalar(a, b), scale)

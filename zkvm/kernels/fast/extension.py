@@ -153,6 +153,7 @@ def evaluate_columns(
     row_step: int = 1,
     inverses: np.ndarray | None = None,
     threads: int | None = None,
+    columns: range | None = None,
 ) -> list[Extension]:
     """
     Each column's polynomial at a point outside the domain, by the barycentric formula.
@@ -161,7 +162,7 @@ def evaluate_columns(
               <omega_n>, n = rows / row_step, of a polynomial of degree below n. From a trace: shift 1. From a
               low-degree extension: its shift, and row_step up to its blowup.
     inverses: `domain_inverses(point, log2 rows, shift)` if at hand, for all rows; else computed for the n that count.
-    Returns w elements.
+    columns:  neighbours, those that are wanted; all w by default. Returns an element for each.
 
     With x_i the domain, f(z) = (z^n - s^n) / (n s^n) * sum_i f(x_i) x_i / (z - x_i).
     Source: J.-P. Berrut and L. Trefethen, Barycentric Lagrange interpolation, 2004, on a coset of roots of unity.
@@ -169,6 +170,7 @@ def evaluate_columns(
     """
     require_matrix("matrix", matrix)
     rows, width = matrix.shape
+    columns = _columns_of(matrix, columns)
     log_height("matrix", rows)
     require_shift("shift", shift)
     if not 1 <= row_step <= rows or row_step & (row_step - 1):
@@ -184,7 +186,7 @@ def evaluate_columns(
         inverse_step = row_step
 
     xs = domain(count.bit_length() - 1, shift)
-    padded = -(-width // LANES) * LANES
+    padded = -(-len(columns) // LANES) * LANES
     sums = np.zeros((DEGREE, padded), dtype=np.uint64)
     lock = threading.Lock()
 
@@ -193,6 +195,7 @@ def evaluate_columns(
         _evaluate_chunk(
             matrix.reshape(-1),
             width,
+            columns.start,
             row_step,
             inverses.reshape(-1),
             inverse_step,
@@ -205,38 +208,53 @@ def evaluate_columns(
         with lock:
             np.add(sums, partial, out=sums)
 
-    if width:
+    if len(columns):
         run_chunks(work, count, max(ROW_BLOCK, (1 << 20) // padded // ROW_BLOCK * ROW_BLOCK), threads)
     sums = montgomery.from_montgomery((sums % PRIME).astype(np.uint32), 1)
     # The inverses are of x - z, hence the sign.
     factor = (Extension.from_base(pow(shift, count, PRIME)) - point**count) / (count * pow(shift, count, PRIME))
-    return [factor * Extension(column) for column in sums[:, :width].T.tolist()]
+    return [factor * Extension(column) for column in sums[:, : len(columns)].T.tolist()]
+
+
+def _columns_of(matrix: np.ndarray, columns: range | None) -> range:
+    """The columns asked for. Raises KernelInputError unless they are neighbours within the matrix."""
+    columns = range(matrix.shape[1]) if columns is None else columns
+    if columns.step != 1 or columns.start < 0 or columns.stop > matrix.shape[1]:
+        raise KernelInputError(f"{columns} are no neighbours among {matrix.shape[1]} columns")
+    return columns
 
 
 def combine_columns(
-    matrix: np.ndarray, coefficients: np.ndarray, out: np.ndarray, threads: int | None = None
+    matrix: np.ndarray,
+    coefficients: np.ndarray,
+    out: np.ndarray,
+    threads: int | None = None,
+    columns: range | None = None,
 ) -> np.ndarray:
     """
-    out[i] += sum_j coefficients[j] * matrix[i, j]; returns out.
+    out[i] += sum_j coefficients[j] * matrix[i, columns[j]]; returns out.
 
-    matrix: [rows, w] base elements. coefficients: [w, 5]. out: [rows, 5], changed in place.
+    matrix: [rows, w] base elements. columns: neighbours; all w by default. coefficients: [len(columns), 5]. out: [rows, 5],
+    changed in place.
     Raises KernelInputError for other shapes.
     """
     require_matrix("matrix", matrix)
     rows, width = matrix.shape
     require_matrix("coefficients", coefficients, DEGREE)
     require_matrix("out", out, DEGREE)
-    if coefficients.shape[0] != width or out.shape[0] != rows:
+    columns = _columns_of(matrix, columns)
+    count = len(columns)
+    if coefficients.shape[0] != count or out.shape[0] != rows:
         raise KernelInputError(
-            f"a {rows} x {width} matrix does not fit {coefficients.shape[0]} coefficients and {out.shape[0]} sums"
+            f"{rows} rows of {count} columns do not fit {coefficients.shape[0]} coefficients and {out.shape[0]} sums"
         )
-    padded = -(-width // LANES) * LANES
+    padded = -(-count // LANES) * LANES
     table = np.zeros((DEGREE, padded), dtype=np.uint32)
-    table[:, :width] = coefficients.T
+    table[:, :count] = coefficients.T
     flat, sums = matrix.reshape(-1), out.reshape(-1)
-    if width:
+    if count:
         run_chunks(
-            lambda start, stop: _combine_chunk(flat, width, table.reshape(-1), padded, sums, start, stop),
+            lambda start, stop: _combine_chunk(flat, width, columns.start, table.reshape(-1), padded, sums, start, stop),
             rows,
             CHUNK,
             threads,
@@ -389,12 +407,12 @@ def _deep_quotient_chunk(sums, value, inverses, out, start, stop):
 
 
 @kernel
-def _evaluate_chunk(matrix, width, row_step, inverses, inverse_step, xs, sums, padded, start, stop):
+def _evaluate_chunk(matrix, width, first, row_step, inverses, inverse_step, xs, sums, padded, start, stop):
     """
-    sums[k, j] += sum over i of weight(i)[k] * matrix[i * row_step, j] for i in [start, stop), weight(i) = xs[i] *
+    sums[k, j] += sum over i of weight(i)[k] * matrix[i * row_step, first + j] for i in [start, stop), weight(i) = xs[i] *
     inverses[i * inverse_step].
 
-    matrix: flat [rows, width]. inverses: flat [*, 5]. sums: flat [5, padded]; padded: width rounded up to LANES.
+    matrix: flat [rows, width]. inverses: flat [*, 5]. sums: flat [5, padded]; padded: the columns rounded up to LANES.
     """
     weights = np.empty(5 * ROW_BLOCK, dtype=np.uint32)
     edge = np.zeros(LANES, dtype=np.uint32)
@@ -407,7 +425,7 @@ def _evaluate_chunk(matrix, width, row_step, inverses, inverse_step, xs, sums, p
             s0, s1, s2 = load(sums, column), load(sums, padded + column), load(sums, 2 * padded + column)
             s3, s4 = load(sums, 3 * padded + column), load(sums, 4 * padded + column)
             for i in range(count):
-                at = (block + i) * row_step * width + column
+                at = (block + i) * row_step * width + first + column
                 if at + LANES <= matrix.size:
                     # Lanes beyond the row read the next one; their sums are never looked at.
                     x = load(matrix, at)
@@ -428,19 +446,19 @@ def _evaluate_chunk(matrix, width, row_step, inverses, inverse_step, xs, sums, p
 
 
 @kernel
-def _combine_chunk(matrix, width, coefficients, padded, sums, start, stop):
+def _combine_chunk(matrix, width, first, coefficients, padded, sums, start, stop):
     """
-    sums[i] += sum_j coefficients[:, j] * matrix[i, j] for i in [start, stop).
+    sums[i] += sum_j coefficients[:, j] * matrix[i, first + j] for i in [start, stop).
 
-    matrix: flat [rows, width]. coefficients: flat [5, padded], zero beyond width, so lanes that read into the next
-            row add nothing.
+    matrix: flat [rows, width]. coefficients: flat [5, padded], zero beyond the columns, so lanes that read past them add
+            nothing.
     """
     zero = splat(np.uint32(0))
     edge = np.zeros(LANES, dtype=np.uint32)
     for i in range(start, stop):
         s0, s1, s2, s3, s4 = zero, zero, zero, zero, zero
         for column in range(0, padded, LANES):
-            at = i * width + column
+            at = i * width + first + column
             if at + LANES <= matrix.size:
                 x = load(matrix, at)
             else:

@@ -27,13 +27,14 @@ import numpy as np
 from zkvm.field import koala_bear
 from zkvm.field.koala_bear import GENERATOR, PRIME
 from zkvm.kernels.errors import KernelInputError
-from zkvm.kernels.fast.montgomery import bit_reversed_powers, scale
-from zkvm.kernels.fast.shapes import log_height, require_matrix, require_shift
+from zkvm.kernels.fast.montgomery import CHUNK, bit_reversed_powers, scale
+from zkvm.kernels.fast.shapes import log_height, require_matrix, require_shift, to_montgomery_scalar
 from zkvm.kernels.fast.simd import (
     LANES,
     add,
     load,
     multiply,
+    multiply_scalar,
     splat,
     store,
     subtract,
@@ -91,6 +92,46 @@ def low_degree_extension(
     scales = bit_reversed_powers(ratio, log_rows, first=koala_bear.inverse(height))
     _forward_transform(destination, width, log_extended, log_blowup, scales, threads)
     return out
+
+
+def split_extension(values: np.ndarray, shift: int = GENERATOR, threads: int | None = None) -> np.ndarray:
+    """
+    Each column's polynomial Q = Q0 + x^n Q1 of degree below 2n, cut into its halves: [2n, w] -> [2n, 2w], the columns of
+    Q0, then those of Q1.
+
+    values: [2n, w] uint32, Montgomery form, n >= 1; row i of both is the value at shift * omega_2n^i. Not changed.
+    Raises KernelInputError as `low_degree_extension`.
+    """
+    require_matrix("values", values)
+    height, width = values.shape
+    log_rows = log_height("values", height)
+    require_shift("shift", shift)
+    if height < 2:
+        raise KernelInputError("a single row has no halves")
+    out = np.empty((height, 2 * width), dtype=np.uint32)
+    destination = out.reshape(-1)
+    _inverse_transform(values.reshape(-1), destination, width, log_rows, threads)
+    # Coefficient k of Q(shift * X) stands in row bitrev(k), so those of the halves stand side by side in twice as wide rows,
+    # in the order that the forward transform takes. Q1's have shift^n too much.
+    half = height // 2
+    too_much = pow(shift, -half, PRIME)
+
+    def work(start: int, stop: int) -> None:
+        _scale_right_half(destination, width, to_montgomery_scalar(too_much), start, stop)
+
+    run_chunks(work, half, CHUNK, threads)
+    scales = bit_reversed_powers(1, log_rows - 1, first=koala_bear.inverse(height))
+    _forward_transform(destination, 2 * width, log_rows, 1, scales, threads)
+    return out
+
+
+@kernel
+def _scale_right_half(matrix, width, factor, start, stop):
+    """Multiplies columns width .. 2 width - 1 of rows start .. stop - 1; matrix: flat [*, 2 width]."""
+    for row in range(start, stop):
+        for column in range(width, 2 * width):
+            at = 2 * width * row + column
+            matrix[at] = multiply_scalar(matrix[at], factor)
 
 
 def inverse_ntt(matrix: np.ndarray, threads: int | None = None) -> np.ndarray:

@@ -45,6 +45,20 @@ def low_degree_extension(
     return _evaluate(coefficients, _log_height(values) + log_blowup, output_shift * inverse(input_shift) % PRIME)
 
 
+def split_extension(values: Sequence[Sequence[int]], shift: int = GENERATOR) -> Matrix:
+    """Each column's polynomial Q0 + x^n Q1 of degree below 2n, given at shift * omega_2n^i, as Q0 and Q1 there: twice as many columns."""
+    # Coefficients of Q(shift * X).
+    scaled = inverse_ntt(values)
+    log_rows, half = _log_height(values), len(values) // 2
+    parts = []
+    for first in (0, half):
+        natural = [scaled[bit_reversal(first + k, log_rows)] for k in range(half)]
+        part = [[c * pow(shift, -first - k, PRIME) % PRIME for c in row] for k, row in enumerate(natural)]
+        ordered = [part[bit_reversal(k, log_rows - 1)] for k in range(half)]
+        parts.append(_evaluate(ordered, log_rows, shift))
+    return [left + right for left, right in zip(*parts)]
+
+
 def _evaluate(coefficients: Sequence[Sequence[int]], log_points: int, shift: int) -> Matrix:
     log_rows = _log_height(coefficients)
     omega = two_adic_generator(log_points)
