@@ -11,21 +11,13 @@ from typing import Final
 from zkvm.air.backends.parameters import parameters
 from zkvm.isa.instructions import Family
 from zkvm.machine_air import FAMILY_CHIPS, GROUPS
+from zkvm.prover import BYTES_PER_CELL, DEFAULT_MEMORY, FIXED_BYTES, ShardShape
 
-NANOSECONDS_PER_CELL: Final = 90.0
+NANOSECONDS_PER_CELL: Final = 65.0
 """Wall time per committed cell on two cores, everything included; docs/performance.md."""
 
-FILL: Final = 0.75
-"""Share of rows that are not padding, as the design demands at least."""
-
-SHARD_STEPS: Final = 1 << 20
-"""Steps of one shard at the default memory."""
-
-BYTES_PER_CELL: Final = 20.0
-"""Peak memory per cell of the largest shard: trace, extension, trees, FRI."""
-
-FIXED_BYTES: Final = 1 << 29
-"""Interpreter, compiled kernels and fixed tables."""
+FILL: Final = 0.8
+"""Share of cells that are not padding: what cutting reaches in runs of several shards."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +39,8 @@ def cost_of(families: dict[Family, int]) -> Cost:
     cells = {family: rows * CELLS_PER_ROW[family] for family, rows in families.items() if rows and family in CELLS_PER_ROW}
     unproven = tuple(family for family, rows in families.items() if rows and family not in CELLS_PER_ROW)
     total = int(sum(cells.values()) / FILL)
-    steps = sum(rows for family, rows in families.items() if family <= Family.ECALL)
-    largest_shard = total * min(1.0, SHARD_STEPS / max(steps, 1))
-    return Cost(cells, unproven, total, total * NANOSECONDS_PER_CELL / 1e9, int(FIXED_BYTES + largest_shard * BYTES_PER_CELL))
+    largest_shard = min(total, ShardShape.for_memory(DEFAULT_MEMORY).cells or total)
+    return Cost(cells, unproven, total, total * NANOSECONDS_PER_CELL / 1e9, FIXED_BYTES + largest_shard * BYTES_PER_CELL)
 
 
 CELLS_PER_ROW: Final[dict[Family, int]] = {
