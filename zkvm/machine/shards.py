@@ -437,6 +437,10 @@ class Tracer:
         but never more of a family than the snapshot says.
         """
         shard = snapshot.shard
+        touched = np.flatnonzero(snapshot.register_is_touched)
+        # Kernels check no bounds: what they rely on is checked here.
+        if shard.boundary_rows != len(touched) + len(snapshot.address) or (shard.start_pc - self._program.text_start) % 4:
+            raise SnapshotMismatch(f"the snapshot of shard {shard.index} contradicts itself")
         counts = np.array([shard.families[family] for family in Family], dtype=np.int64)
         counts[: Family.ECALL + 1] = 0
         ends = np.cumsum(counts * _EVENT_WORDS)
@@ -455,7 +459,6 @@ class Tracer:
 
         left = np.array([shard.families[family] for family in _STEP_FAMILIES], dtype=np.int64)
         boundary = np.zeros(shard.boundary_rows, dtype=BOUNDARY)
-        touched = np.flatnonzero(snapshot.register_is_touched)
         register_rows, memory_rows = boundary[: len(touched)], boundary[len(touched) :].view(np.uint64).reshape(-1, 4)
         # As in the emulator: words wrap.
         with np.errstate(over="ignore"):

@@ -354,8 +354,12 @@ def test_a_snapshot_of_another_shard_is_refused(planned: tuple[Program, ShardPla
         good.previous_shard,
     )  # fmt: skip
     tracer = Tracer(program)
-    with pytest.raises(SnapshotMismatch):
-        tracer.trace(forged)
+    fitting = replace(forged, shard=replace(other.shard, boundary_rows=good.shard.boundary_rows))
+    larger = replace(good, shard=replace(good.shard, boundary_rows=good.shard.boundary_rows + 1))
+    between = replace(good, shard=replace(good.shard, start_pc=good.shard.start_pc + 2))
+    for snapshot, reason in ((fitting, "did not repeat"), (larger, "contradicts"), (between, "contradicts")):
+        with pytest.raises(SnapshotMismatch, match=reason):
+            tracer.trace(snapshot)
     # The tracer is as good as new.
     assert tracer.trace(good).shard == good.shard
 
