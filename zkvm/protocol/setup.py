@@ -8,9 +8,7 @@ test that makes it anew; a program's root is computed from its ELF by whoever wa
 for, and comes with every proof as part of the key. Nothing here is secret or random.
 """
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +16,7 @@ import numpy as np
 from zkvm.air.chip import Chip, as_matrix
 from zkvm.air.expression import Phase
 from zkvm.kernels.fast import merkle, montgomery, ntt
-from zkvm.kernels.policy import cache_root
-from zkvm.kernels.reference.poseidon2 import DIGEST_LENGTH, Digest
+from zkvm.kernels.reference.poseidon2 import Digest
 from zkvm.protocol.errors import ProverError
 from zkvm.protocol.machine import FIXED_LOG_BLOWUP, NO_DIGEST, Machine, MachineTables, ProgramKey
 
@@ -84,33 +81,3 @@ def program_key(
             raise ProverError(f"the program needs fixed columns for {name}, {width} of them")
     fixed = commit_fixed({name: matrices[name] for name in machine.program_tables}, threads=threads)
     return ProgramKey(fixed.root, fixed.log_heights, entry), fixed
-
-
-def cached_program_key(machine: Machine, program_digest: bytes, make: Callable[[], ProgramKey]) -> ProgramKey:
-    """
-    A program's key, from the cache if it is there, else made and kept.
-
-    program_digest: of the program's own bytes (its ELF): with the machine's digest it names the record. A record that
-    is damaged, or cannot be written, costs the time of making it, nothing else.
-    """
-    name = hashlib.sha256(np.array(machine.digest, dtype="<u4").tobytes() + program_digest).hexdigest()
-    path = cache_root() / "keys" / name
-    count = DIGEST_LENGTH + len(machine.program_tables) + 1
-    try:
-        stored = path.read_bytes()
-    except OSError:
-        stored = b""
-    content, check = stored[: 4 * count], stored[4 * count :]
-    if len(content) == 4 * count and hashlib.sha256(content).digest() == check:
-        elements = np.frombuffer(content, dtype="<u4").tolist()
-        return ProgramKey(tuple(elements[:DIGEST_LENGTH]), tuple(elements[DIGEST_LENGTH:-1]), elements[-1])
-    key = make()
-    content = np.array(key.elements(), dtype="<u4").tobytes()
-    temporary = path.with_name(f".{name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content + hashlib.sha256(content).digest())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-    return key

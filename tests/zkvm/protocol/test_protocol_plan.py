@@ -23,7 +23,6 @@ from zkvm.protocol.checks import Checks
 from zkvm.protocol.errors import MachineError, Reason, RefusalError
 from zkvm.protocol.machine import Machine, ShardKind, Slot
 from zkvm.protocol.plan import ShardPlan, check_counts, check_shape
-from zkvm.protocol.setup import cached_program_key
 
 
 def plan_of(shard: int) -> ShardPlan:
@@ -176,24 +175,3 @@ def test_the_program_id_moves_with_everything_in_the_key():
         replace(machine, layout=(1,)).program_id(key),
     }
     assert len(ids) == 5
-
-
-def test_program_keys_are_cached_by_machine_and_program(tmp_path, monkeypatch):
-    monkeypatch.setenv("BLOCKPROOF_CACHE", str(tmp_path))
-    machine, key = toy().machine, toy().key
-    made = []
-
-    def make():
-        made.append(1)
-        return key
-
-    assert [cached_program_key(machine, b"elf", make) for _ in range(3)] == [key] * 3
-    assert len(made) == 1
-    cached_program_key(machine, b"another", make)
-    cached_program_key(replace(machine, layout=(1,)), b"elf", make)
-    assert len(made) == 3
-    # A damaged record is made again.
-    for record in (tmp_path / "keys").iterdir():
-        record.write_bytes(b"\1" + record.read_bytes()[1:])
-    assert cached_program_key(machine, b"elf", make) == key
-    assert len(made) == 4
