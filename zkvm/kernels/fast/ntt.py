@@ -283,9 +283,11 @@ def _pass(
         for i in range(source_rows):
             at = (block * source_rows + i) * width + column
             to = (i << log_blowup) * padded
-            for k in range(0, whole, LANES):
+            # Lanes past the end of a row may hold anything, such as the beginning of the next.
+            vectors = padded if at + padded <= source.size else whole
+            for k in range(0, vectors, LANES):
                 store(scratch, to + k, load(source, at + k))
-            for k in range(whole, length):
+            for k in range(vectors, length):
                 scratch[to + k] = source[at + k]
             if scales.size:
                 factor = splat(scales[block * source_rows + i])
@@ -315,13 +317,15 @@ def _pass(
                 layer -= 2
                 _join_two_layers(scratch, table, block, rows, padded, layer)
 
-        # Store.
+        # Store. Where a task has whole rows, what goes past the end of one is overwritten by the next; not at the block's end.
+        end = (block + 1) * rows * width if run_count == 1 else 0
         for i in range(rows):
             to = (block * rows + i) * width + column
             at = i * padded
-            for k in range(0, whole, LANES):
+            vectors = padded if to + padded <= end else whole
+            for k in range(0, vectors, LANES):
                 store(destination, to + k, load(scratch, at + k))
-            for k in range(whole, length):
+            for k in range(vectors, length):
                 destination[to + k] = scratch[at + k]
 
 
