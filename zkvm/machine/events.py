@@ -1,8 +1,9 @@
 """
 What the emulator hands to the chips: the records of one shard.
 
-One array per family (`Family`), a row per step in the order of execution; precompile families have a row per call
-beside the call's row in `ECALL`. Every array is a C-contiguous NumPy record array, little-endian, without gaps.
+Arrays of a family (`Family`), a row per step in the order of execution; precompile families have a row per call beside
+the call's row in `ECALL`. Every array is a C-contiguous NumPy record array, little-endian, without gaps. A shard's come
+in pieces of some ten thousand steps: zkvm.machine.shards.Tracer.
 
 Conventions
 -----------
