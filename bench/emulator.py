@@ -4,7 +4,7 @@ How fast the emulator is: millions of steps per second, running, planning shards
     python bench/emulator.py [ELF [INPUT_FILE]]
 
 Without arguments it measures built-in programs. Times are processor seconds of this process, which uses one thread,
-the best of three; kernels are compiled before they are measured. `run` gives output and counts by family and region,
+the best of seven, since other work on the machine only ever slows; kernels are compiled before they are measured. `run` gives output and counts by family and region,
 `plan` also writes snapshots and the memory image to a temporary folder, `trace` emulates every shard again, loading its
 snapshot and logging every step: its instruction, the values it read and wrote, and the times of the accesses before;
 `events` also sorts the log into each family's events, as the chips read them. `start` is what a run costs before its
@@ -92,19 +92,19 @@ def random_body(instruction_count: int, rounds: int) -> bytes:
 
 def measure(name: str, program: Program, private_input: bytes) -> None:
     limits = Limits(steps=1 << 40)
-    result, run_seconds = best_of_three(lambda: run(program, private_input, limits))
-    _, start_seconds = best_of_three(lambda: Emulator(program, private_input, limits))
+    result, run_seconds = best_of_seven(lambda: run(program, private_input, limits))
+    _, start_seconds = best_of_seven(lambda: Emulator(program, private_input, limits))
     with tempfile.TemporaryDirectory() as folder:
         shape = ShardLimits(clk=1 << 23)
-        plan, plan_seconds = best_of_three(lambda: plan_shards(program, private_input, shape, Path(folder), limits))
+        plan, plan_seconds = best_of_seven(lambda: plan_shards(program, private_input, shape, Path(folder), limits))
         tracer = Tracer(program)
 
         def trace_all(take: Callable[[Family, NDArray[np.void]], None] | None = None) -> None:
             for shard in plan.shards:
                 tracer.replay(plan.snapshot(shard.index), take)
 
-        _, trace_seconds = best_of_three(trace_all)
-        _, event_seconds = best_of_three(lambda: trace_all(lambda family, events: None))
+        _, trace_seconds = best_of_seven(trace_all)
+        _, event_seconds = best_of_seven(lambda: trace_all(lambda family, events: None))
     millions = result.steps / 1e6
     print(
         f"{name:24s} {millions:9.2f} M steps  run {millions / run_seconds:6.1f}  plan {millions / plan_seconds:6.1f}  "
@@ -113,10 +113,10 @@ def measure(name: str, program: Program, private_input: bytes) -> None:
     )
 
 
-def best_of_three(work: Callable[[], Any]) -> tuple[Any, float]:
+def best_of_seven(work: Callable[[], Any]) -> tuple[Any, float]:
     """The last result and the fewest processor seconds."""
     seconds = []
-    for _ in range(3):
+    for _ in range(7):
         begin = time.process_time()
         result = work()
         seconds.append(time.process_time() - begin)
