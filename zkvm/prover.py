@@ -108,6 +108,10 @@ _CELLS_PER_TALLEST_ROW: Final = 400
 """A shard has at least about so many cells for each row of its tallest chip."""
 
 
+_MOST_STRETCHES: Final = 8192
+"""More than these would be weighed for longer than they gain: a run of 10^9 steps has shards of some dozens even so."""
+
+
 def plan_run(
     loaded: Program,
     private_input: bytes,
@@ -132,7 +136,7 @@ def plan_run(
     # Stretches are so short that a shard holds some dozens of them.
     stretch = STEP_TICKS << min(14, max(6, shape.log_rows - 5))
     cuts = best_cuts(
-        survey(loaded, private_input, stretch, limits),
+        survey(loaded, private_input, stretch, limits).thinned(_MOST_STRETCHES),
         matrices,
         fixed_cells=sum(cells_per_row(chip) << height for chip, height in tables),
         most_cells=float("inf") if shape.cells is None else shape.cells - boundary_cells,

@@ -111,6 +111,18 @@ def test_a_survey_counts_the_run(tmp_path: Path) -> None:
     assert (noted.times == STEP_TICKS * steps + (ECALL_TICKS - STEP_TICKS) * noted.rows[:, Family.ECALL]).all()
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 100])
+def test_a_thinned_survey_ends_where_the_run_does(count: int) -> None:
+    noted = random_survey(random.Random(count), count)
+    for most in (1, 3, 8, 200):
+        thin = noted.thinned(most)
+        assert 1 <= len(thin.times) <= most and len(thin.rows) == len(thin.times)
+        assert thin.times[-1] == noted.times[-1] and (thin.rows[-1] == noted.rows[-1]).all()
+        assert set(thin.times.tolist()) <= set(noted.times.tolist())
+        if count <= most:
+            assert (thin.times == noted.times).all()
+
+
 def test_a_plan_ends_its_shards_at_the_cuts(tmp_path: Path) -> None:
     program = load(PHASES)
     noted = survey(program, b"", 1000)
