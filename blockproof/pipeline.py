@@ -18,7 +18,7 @@ from witness.chains import ChainConfig
 from witness.errors import WitnessError
 from witness.importers import LoadedInput
 from witness.schema import StatelessValidationResult, decode_result
-from zkvm.machine import Limits, Program, RunResult
+from zkvm.machine import Limits, Program, RunResult, make_ready
 from zkvm.machine import run as run_machine
 
 
@@ -59,6 +59,7 @@ def run(guest: str, private_input: bytes, limits: Limits | None = None, on_debug
     Raises UsageError for an unknown guest; zkvm.machine.errors for a bad ELF, a trap or a limit.
     """
     program = load_guest(guest)
+    make_ready(program)
     start = time.perf_counter()
     result = run_machine(program, private_input, limits, on_debug)
     return Run(program, result, time.perf_counter() - start)

@@ -5,7 +5,7 @@ docs/specs/machine.md is the contract; `reference` its plain meaning; `fast` the
 """
 
 from zkvm.machine.elf import Program, Symbol, load_elf
-from zkvm.machine.emulator import Limits, RunResult, run
+from zkvm.machine.emulator import Limits, RunResult, make_ready, run
 from zkvm.machine.profile import FunctionCount, RegionCount
 from zkvm.machine.shards import (
     Shard,
@@ -37,6 +37,7 @@ __all__ = [
     "Syscall",
     "Tracer",
     "load_elf",
+    "make_ready",
     "plan_shards",
     "run",
     "survey",

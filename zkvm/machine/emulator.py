@@ -335,6 +335,12 @@ class Emulator:
         return traps[reason](pc, detail)
 
 
+def make_ready(program: Program) -> None:
+    """Decodes a program and loads, or compiles, the interpreter, so that a run's time is its own: executes one step of it."""
+    with contextlib.suppress(MachineError):
+        run(program, b"", Limits(steps=1))
+
+
 def run(
     program: Program,
     private_input: bytes = b"",
