@@ -313,6 +313,8 @@ def _open(session: Any, url: str, headers: dict[str, str], patience: Patience) -
                 raise _BrokenError(f"the server answered {response.status_code} {response.reason}", retry)
             return response
         response.close()
+        # A server may end a connection after any answer without saying so, and just as the next request leaves.
+        session.close()
         target = urljoin(url, response.headers.get("Location", ""))
         try:
             _check_address(target)
