@@ -129,8 +129,9 @@ def pack_instructions(decoded: NDArray[np.void], words: NDArray[np.uint32]) -> N
 
     decoded: (n,) DECODED; words: (n,) the instruction words. Returns (2 n + 2,) uint64; of instruction i, word 2i holds
     bytes: operation (all loads but LD are LB, all stores but SD are SB; _ADD_IMMEDIATE), rs1, rs2, rd (NO_RS1 and so on
-    where not accessed), family, the shift that leaves a load's or store's bytes at the top of a word, 1 where a load sign-extends; word 2i + 1 holds
-    the immediate, or the unsupported word itself. The last two words are the mark of what lies outside.
+    where not accessed), family, the shift that leaves a load's or store's bytes at the top of a word, 1 where a load
+    sign-extends; word 2i + 1 holds the immediate, or the unsupported word itself. The last two words are the mark of
+    what lies outside.
     """
     packed = np.empty((len(decoded) + 1, _INSTRUCTION_WORDS), dtype=np.uint64)
     packed[:-1, 0] = _WORD_OF_MNEMONIC[decoded["mnemonic"]]
@@ -158,8 +159,6 @@ _U12 = np.uint64(12)
 _U16 = np.uint64(16)
 _U24 = np.uint64(24)
 _U32 = np.uint64(32)
-_U40 = np.uint64(40)
-_U48 = np.uint64(48)
 _U61 = np.uint64(61)
 _U63 = np.uint64(63)
 _U64 = np.uint64(64)
@@ -168,7 +167,6 @@ _LOW5 = np.uint64(31)
 _LOW6 = np.uint64(63)
 _LOW32 = np.uint64(0xFFFF_FFFF)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-_SIGN = np.uint64(1 << 63)
 
 _DOUBLEWORD_COUNT = np.uint64(1 << (memory_map.ADDRESS_BITS - 3))
 _PAGE_SHIFT = np.uint64(PAGE_GRAIN)
@@ -578,9 +576,8 @@ def _make_interpreter(is_tracing: bool) -> Any:
 
     @kernel
     def interpret(
-        code, text_start, cells, memory, io, flow, last_shard, page_is_touched, first_touch, last_touch, log,
-        events,
-    ):  # fmt: skip
+        code, text_start, cells, memory, io, flow, last_shard, page_is_touched, first_touch, last_touch, log, events
+    ):
         # `at`: where the instruction stands in `code`. Outside of TEXT that is `end`, and `stray` is the pc.
         end = np.uint64(code.size) - _U2
         stray = cells[PC]
